@@ -1,0 +1,85 @@
+# Everything that is done to this tree. "make check" is the gate; .ci/run runs
+# exactly that. Tools are pinned in tools/go.mod, apart from the product's own
+# dependencies.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Steps run one after the other: the first failure ends the gate, and each step
+# uses every core by itself.
+.NOTPARALLEL:
+
+GO ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+# Bounds one package's tests; the slowest takes seconds.
+TIMEOUT ?= 8m
+FUZZTIME ?= 30s
+# Ten runs are what benchstat wants before it calls a difference real.
+COUNT ?= 10
+# What "make demo" adds to the command line.
+ARGS ?=
+
+.PHONY: help check fmt fixed vet staticcheck tidy test build bench fuzz demo clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+check: fmt fixed vet staticcheck tidy test ## the gate: all of the following, down to test
+
+fmt: ## gofmt has nothing to change
+	@echo '== fmt'
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .); \
+	if [[ -n $$files ]]; then echo "not formatted:" $$files >&2; exit 1; fi
+
+fixed: ## go fix has nothing to modernise
+	@echo '== fixed'
+	@$(GO) fix -diff ./...
+	@$(GO) -C tools fix -diff ./...
+
+vet: ## go vet
+	@echo '== vet'
+	@$(GO) vet ./...
+	@$(GO) -C tools vet ./...
+
+staticcheck: ## staticcheck
+	@echo '== staticcheck'
+	@$(TOOL) staticcheck ./...
+	@$(GO) -C tools tool staticcheck ./...
+
+tidy: ## go.mod and go.sum say what the source needs
+	@echo '== tidy'
+	@$(GO) mod tidy -diff
+	@$(GO) -C tools mod tidy -diff
+
+# The race detector needs cgo. Nothing is printed after the test runner's
+# closing line unless a test was skipped: then the gate fails.
+test: ## all tests, with the race detector, shuffled; a skipped test is a failure
+	@echo '== test'
+	@mkdir -p bin
+	@$(GO) -C tools test -count=1 ./...
+	@CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname --jsonfile bin/test.json -- \
+		-race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
+	@$(GO) -C tools run ./noskip "$(CURDIR)/bin/test.json"
+
+build: ## bin/weir
+	$(GO) build -trimpath -o bin/ ./cmd/weir
+
+bench: ## benchmarks into bin/bench.txt (COUNT=10); OLD=FILE compares with an older run
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bin/bench.txt
+	$(TOOL) benchstat $(OLD) bin/bench.txt
+
+# The go command fuzzes one target at a time, so the targets are found by name.
+fuzz: ## each fuzz target in turn, for FUZZTIME (30s)
+	@grep -rEo --include='*_test.go' --exclude-dir=tools '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	while IFS=: read -r file func; do \
+		name=$${func#func }; \
+		echo "== fuzz $$(dirname "$$file") $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+	done
+
+demo: ## weir demo, with nothing to set up (ARGS=... are passed on)
+	$(GO) run ./cmd/weir demo $(ARGS)
+
+clean: ## remove what the other targets made
+	rm -rf bin
