@@ -1,0 +1,70 @@
+package schema
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// build makes the event of these attributes and data: the one place where an
+// event comes into being, in either mode and either direction.
+func build(attributes map[string]any, data []byte) (event.Event, *Refusal) {
+	e := event.New()
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if r := setAttribute(&e, name, attributes[name]); r != nil {
+			return event.Event{}, r
+		}
+	}
+	for _, name := range []string{"id", "source", "type"} {
+		if _, ok := attributes[name]; !ok {
+			return event.Event{}, refuse(ClassUndecodable, name, "The event has no %s.", name)
+		}
+	}
+	if err := e.Validate(); err != nil {
+		return event.Event{}, invalid(err)
+	}
+	if len(data) == 0 {
+		return e, nil
+	}
+	if r := setData(&e, data); r != nil {
+		return event.Event{}, r
+	}
+	return e, nil
+}
+
+// invalid turns the SDK's word on an event into a refusal.
+func invalid(err error) *Refusal {
+	if fields, ok := errors.AsType[event.ValidationError](err); ok {
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			return refuse(ClassUndecodable, name, "The event's %s is not what CloudEvents asks for.", name)
+		}
+	}
+	return refuse(ClassUndecodable, "", "The event is not a valid CloudEvent.")
+}
+
+// setData puts the data into e. DataBase64 then depends on the data alone, not
+// on the way it came: it is set for bytes that are no text.
+func setData(e *event.Event, data []byte) *Refusal {
+	if !isJSON(e.DataContentType()) {
+		e.DataEncoded = data
+		e.DataBase64 = !utf8.Valid(data)
+		return nil
+	}
+	data = trimJSON(data)
+	if _, err := parseJSON(data, maxDepth); err != nil {
+		return refuse(ClassUndecodable, "data", "The event's data cannot be read as JSON: %s.", err)
+	}
+	e.DataEncoded = data
+	return nil
+}
+
+// recovered turns a panic into an error: whatever a sender writes, one event
+// must not end the process that reads it.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = refuse(ClassUndecodable, "", "The event cannot be read.")
+	}
+}

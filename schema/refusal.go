@@ -1,0 +1,83 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Class is the class of a refusal, and of the dead letter that it becomes. It
+// is stored and shown: a value never changes.
+type Class string
+
+// The classes.
+const (
+	ClassUndecodable Class = "undecodable" // not a CloudEvent that can be read
+	ClassVersion     Class = "version"     // a CloudEvents version other than 1.0
+	ClassTooLarge    Class = "too_large"   // the body, or one attribute
+	ClassSource      Class = "source"      // the source begins with /weir/
+	ClassNoRoute     Class = "no_route"    // no route of the lane has this type
+	ClassData        Class = "data"        // the data violates the JSON Schema of its type
+	ClassRequest     Class = "request"     // the route's request cannot be made, or the provider cannot take it
+	ClassConflict    Class = "conflict"    // one id, two contents
+	ClassRejected    Class = "rejected"    // the provider refused the item
+)
+
+// Refusal tells why an event cannot become a conversation, in words for a
+// salesperson. Neither Field nor Reason holds a full phone number or e-mail
+// address.
+type Refusal struct {
+	Class  Class
+	Field  string // the place: an attribute, a path into data, or a path into the request; may be empty
+	Reason string // whole sentences
+}
+
+// Error returns the Reason, led by the Field if the Reason does not name it.
+func (r *Refusal) Error() string {
+	if r.Field == "" || strings.Contains(r.Reason, r.Field) {
+		return r.Reason
+	}
+	return r.Field + ": " + r.Reason
+}
+
+// Skip reports that each route of an event's type has a condition, and none of
+// them holds: the event is well, but nobody is to be contacted.
+type Skip struct{ Reason string }
+
+// Error returns the Reason.
+func (s *Skip) Error() string { return s.Reason }
+
+// refuse makes a refusal whose text is bounded, and whose field is masked,
+// because the sender may have chosen the names in it.
+func refuse(c Class, field, format string, args ...any) *Refusal {
+	return &Refusal{
+		Class:  c,
+		Field:  clip(Mask(field), maxQuote),
+		Reason: clip(fmt.Sprintf(format, args...), maxReason),
+	}
+}
+
+const (
+	maxReason = 600 // bytes of a Reason: an outcome carries it as one attribute's worth of text
+	maxQuote  = 120 // bytes of any foreign text inside a Reason
+)
+
+// clip cuts s to at most n bytes and an ellipsis, never inside a rune, and
+// takes out what would break a line of a log or a table.
+func clip(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 { // a continuation byte
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// quote shows foreign text inside a Reason: bounded and masked.
+func quote(s string) string { return `"` + clip(Mask(s), maxQuote) + `"` }

@@ -1,0 +1,172 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// RouteSource is one route as weir.yaml has it.
+type RouteSource struct {
+	Type    string         // event type, or a pattern in which * stands for any text
+	When    string         // a condition; empty: always
+	Request map[string]any // what the provider is asked; strings may hold ${ expression }
+}
+
+// Routes are the compiled routes of one lane. They are safe for concurrent use.
+type Routes struct {
+	routes []route
+}
+
+type route struct {
+	pattern string
+	when    *expression // nil: always
+	request value
+}
+
+// RouteError is one thing that is wrong with the routes.
+type RouteError struct {
+	Path string // in the list of routes: [0].request.toPhoneNumber
+	Err  error
+}
+
+// Error returns the path and what is wrong there.
+func (e *RouteError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *RouteError) Unwrap() error { return e.Err }
+
+// CompileRoutes compiles the routes of one lane. Its error joins every problem,
+// each a *RouteError. The package comment describes the expressions.
+func CompileRoutes(sources []RouteSource) (*Routes, error) {
+	r := &Routes{routes: make([]route, 0, len(sources))}
+	var problems []error
+	for i, s := range sources {
+		compiled, errs := compileRoute(fmt.Sprintf("[%d]", i), s)
+		problems = append(problems, errs...)
+		r.routes = append(r.routes, compiled)
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return r, nil
+}
+
+func compileRoute(path string, s RouteSource) (route, []error) {
+	out := route{pattern: s.Type}
+	var problems []error
+	if strings.TrimSpace(s.Type) == "" {
+		problems = append(problems, &RouteError{path + ".type", errors.New("is missing")})
+	}
+	if strings.TrimSpace(s.When) != "" {
+		condition, err := compileCondition(s.When)
+		if err != nil {
+			problems = append(problems, &RouteError{path + ".when", err})
+		}
+		out.when = condition
+	}
+	if len(s.Request) == 0 {
+		return out, append(problems, &RouteError{path + ".request", errors.New("is missing")})
+	}
+	request, errs := compileValue(path+".request", "", s.Request, 0)
+	out.request = request
+	return out, append(problems, errs...)
+}
+
+// compileCondition takes the expression bare or as ${ expression }.
+func compileCondition(source string) (*expression, error) {
+	source = strings.TrimSpace(source)
+	if strings.HasPrefix(source, opening) {
+		parts, err := splitText(source)
+		if err != nil {
+			return nil, err
+		}
+		if len(parts) != 1 || !parts[0].isExpression {
+			return nil, errors.New("must be one condition")
+		}
+		source = parts[0].text
+	}
+	return compileExpression(source, true)
+}
+
+// Request returns the request that the first matching route makes of e, as
+// values that the caller owns: map[string]any, []any, string, bool, int,
+// float64, json.Number for whole numbers past 64 bits, nil, and what else the
+// configuration holds. Its errors are a *Refusal of ClassNoRoute or
+// ClassRequest, or a *Skip.
+//
+// A condition that cannot be judged is a refusal: the routes after it are not
+// tried.
+func (r *Routes) Request(e event.Event) (request map[string]any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			request, err = nil, refuse(ClassRequest, "", "The request for this event cannot be made.")
+		}
+	}()
+	var env *environment
+	known := false
+	for _, route := range r.routes {
+		if !matchType(route.pattern, e.Type()) {
+			continue
+		}
+		known = true
+		if env == nil {
+			made, refusal := newEnvironment(e)
+			if refusal != nil {
+				return nil, refusal
+			}
+			env = made
+		}
+		if route.when != nil {
+			holds, refusal := route.when.condition(env)
+			if refusal != nil {
+				return nil, refusal
+			}
+			if !holds {
+				continue
+			}
+		}
+		return route.make(env)
+	}
+	if known {
+		return nil, &Skip{Reason: fmt.Sprintf("No route of this lane applies to this %s: each has a condition that does not hold.", noun(e.Type()))}
+	}
+	return nil, refuse(ClassNoRoute, "type", "This lane has no route for events of type %s.", quote(e.Type()))
+}
+
+// make renders the route's request.
+func (r route) make(env *environment) (map[string]any, error) {
+	out, refusal := r.request.render(env)
+	if refusal != nil {
+		return nil, refusal
+	}
+	object, ok := out.(map[string]any)
+	if !ok {
+		return nil, refuse(ClassRequest, "", "The route's request is not an object.")
+	}
+	return object, nil
+}
+
+// matchType reports whether an event type matches a pattern. Each piece between
+// two stars takes its first place, so nothing is tried twice.
+func matchType(pattern, eventType string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == eventType
+	}
+	rest, ok := strings.CutPrefix(eventType, parts[0])
+	if !ok {
+		return false
+	}
+	last := len(parts) - 1
+	for _, part := range parts[1:last] {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			return false
+		}
+		rest = after
+	}
+	return strings.HasSuffix(rest, parts[last])
+}
