@@ -1,0 +1,224 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/weirhq/weir/schema"
+)
+
+// classInternal is the dead-letter class of an event that made the engine
+// panic.
+const classInternal = "internal"
+
+// candidate is an event that may be sent: everything is known but the claim.
+type candidate struct {
+	msg     Message
+	intent  Intent
+	rev     uint64
+	request Request
+	replay  *Replay // the person's order to send, where the intent is dead or in doubt
+}
+
+// admit takes a message to the point where only the claim is missing. A nil
+// candidate means that the message was dealt with: settled and acknowledged, or
+// given back. The intent of a candidate stays locked.
+func (ln *lane) admit(ctx context.Context, m Message) *candidate {
+	ln.mu.Lock()
+	delete(ln.delayed, m.Origin().Sequence)
+	ln.mu.Unlock()
+	ev, refusal := ln.decode(m)
+	key := ln.key(m, ev, refusal)
+	if !ln.lock(key) {
+		ln.giveBack(m, 2*time.Second, false) // a second delivery while the first is at work
+		return nil
+	}
+	c, err := ln.examine(ctx, m, key, ev, refusal)
+	if c == nil {
+		ln.unlock(key)
+	}
+	if err != nil {
+		ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
+		ln.giveBack(m, 5*time.Second, false)
+	}
+	return c
+}
+
+// decode reads the event. An event that makes the decoder panic is refused like
+// one that cannot be read.
+func (ln *lane) decode(m Message) (ev event.Event, err error) {
+	defer ln.rescue(&err)
+	return schema.Decode(m.Header(), m.Data(), ln.cfg.MaxEvent)
+}
+
+// rescue turns a panic over one event into its refusal.
+func (ln *lane) rescue(err *error) {
+	if p := recover(); p != nil {
+		ln.lg.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("an event made the engine panic")
+		*err = &schema.Refusal{Class: classInternal, Reason: "This event could not be processed because of a fault in Weir; its data may be unusual."}
+	}
+}
+
+// key is the intent's key: of the event, or of the message's place in its
+// stream if the event cannot be read. A message that Weir addressed itself
+// names it.
+func (ln *lane) key(m Message, ev event.Event, refusal error) string {
+	o := m.Origin()
+	switch {
+	case o.Intent != "":
+		return o.Intent
+	case refusal != nil:
+		return Key(ln.cfg.Name, "stream:"+o.Stream+"@"+strconv.FormatInt(o.StreamAge.UnixNano(), 10), strconv.FormatUint(o.Sequence, 10))
+	default:
+		return Key(ln.cfg.Name, ev.Source(), ev.ID())
+	}
+}
+
+// examine decides by the ledger's entry what is to be done with the message.
+func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Event, refusal error) (*candidate, error) {
+	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+	if err != nil {
+		return nil, err
+	}
+	var digest string
+	if refusal == nil {
+		digest = schema.Digest(ev)
+		if in.State != Absent && in.Digest != digest && m.Origin().Intent == "" {
+			return nil, ln.conflict(ctx, m, key, ev, digest)
+		}
+	}
+	if in.State == Absent {
+		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
+		if refusal == nil {
+			in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
+		}
+	}
+	replay := m.Origin().Replay
+	switch in.State {
+	case Absent, Waiting:
+		if wait := time.Until(in.NotBefore); wait > 0 {
+			ln.giveBack(m, wait, false)
+			return nil, nil
+		}
+		return ln.screen(ctx, m, in, rev, nil, ev, refusal)
+	case Dead, Doubt:
+		if replay != nil && replay.Expect == in.N {
+			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
+		}
+	case Started:
+		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
+			return nil, err
+		}
+		if in.State == Waiting {
+			return ln.screen(ctx, m, in, rev, nil, ev, refusal)
+		}
+	}
+	ln.finish(ctx, m, in)
+	return nil, nil
+}
+
+// conflict makes a dead letter of an event whose id was taken by another
+// content.
+func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Event, digest string) error {
+	key = derivedKey(key, digest)
+	if !ln.lock(key) {
+		ln.giveBack(m, 2*time.Second, false)
+		return nil
+	}
+	defer ln.unlock(key)
+	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+	if err != nil {
+		return err
+	}
+	if in.State == Absent {
+		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
+		in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
+	}
+	return ln.refuseEvent(ctx, m, in, rev, nil, &schema.Refusal{
+		Class:  schema.ClassConflict,
+		Reason: "Another event with the same source and id but other content was taken before; a changed lead needs a new event id.",
+	})
+}
+
+// takeOver settles a claim that this goroutine did not make. It is live until
+// no answer can come any more; then a conversation may exist, and it is a
+// doubt. While it is live the message is given back and the state stays
+// Started.
+func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) (Intent, uint64, error) {
+	ln.mu.Lock()
+	unused := ln.unused[in.Nonce]
+	ln.mu.Unlock()
+	step := Step{Kind: StepStale, Attempt: in.Claims, Reason: "The process that was placing this call stopped before its result was recorded; the call may have been placed."}
+	if unused {
+		step = Step{Kind: StepRelease, Attempt: in.Claims, Class: "ledger", Reason: "the claim could not be confirmed and was not used"}
+	} else {
+		live := ln.e.cfg.ClaimAge + ln.a.cfg.Timeout + ln.e.cfg.Margin
+		now := time.Now()
+		if left := live - now.Sub(ln.sight(in.Key, rev, now)); left > 0 {
+			ln.giveBack(m, left+10*time.Millisecond, false)
+			return in, rev, nil
+		}
+	}
+	in, rev, _, err := ln.e.apply(ctx, in, rev, step)
+	if err == nil {
+		ln.forget(in.Key)
+	}
+	return in, rev, err
+}
+
+// screen checks whether the event may and can be sent, and refuses it for good
+// if not.
+func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, error) {
+	var request Request
+	if refusal == nil {
+		request, refusal = ln.translate(ev)
+	}
+	if skip, ok := errors.AsType[*schema.Skip](refusal); ok {
+		return nil, ln.decide(ctx, m, in, rev, Step{Kind: StepSuppress, Reason: skip.Reason})
+	}
+	if refusal != nil {
+		return nil, ln.refuseEvent(ctx, m, in, rev, replay, refusal)
+	}
+	return &candidate{msg: m, intent: in, rev: rev, request: request, replay: replay}, nil
+}
+
+// translate makes the provider's request of an event.
+func (ln *lane) translate(ev event.Event) (r Request, err error) {
+	defer ln.rescue(&err)
+	if err := ln.e.cfg.Catalog.Check(ev); err != nil {
+		return Request{}, err
+	}
+	request, err := ln.cfg.Routes.Request(ev)
+	if err != nil {
+		return Request{}, err
+	}
+	return ln.a.cfg.Provider.Prepare(request)
+}
+
+// refuseEvent makes a dead letter of an event that was not sent.
+func (ln *lane) refuseEvent(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, refusal error) error {
+	step := Step{Kind: StepRefuse, Class: classInternal, Reason: refusal.Error()}
+	if r, ok := errors.AsType[*schema.Refusal](refusal); ok {
+		step.Class = string(r.Class)
+	}
+	if replay != nil {
+		step.Expect, step.By = replay.Expect, replay.By
+	}
+	return ln.decide(ctx, m, in, rev, step)
+}
+
+// decide records a decision that needs no request, and finishes the message.
+func (ln *lane) decide(ctx context.Context, m Message, in Intent, rev uint64, step Step) error {
+	in, _, _, err := ln.e.apply(ctx, in, rev, step)
+	if err != nil {
+		return err
+	}
+	ln.finish(ctx, m, in)
+	return nil
+}

@@ -1,0 +1,188 @@
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// The verbs of a Command.
+const (
+	VerbStatus = "status" // what the lane is doing
+	VerbSettle = "settle" // a doubt's conversation exists: Conversation
+	VerbDrop   = "drop"   // a doubt or dead letter is over, nobody is called
+)
+
+// Command is a request to the owner of a lane. Settle and drop are named and
+// guarded: they count only while the intent still has the N that the person
+// saw.
+type Command struct {
+	Verb         string `json:"verb"`
+	Intent       string `json:"intent,omitempty"`
+	Expect       int    `json:"expect,omitempty"`
+	Conversation string `json:"conversation,omitempty"`
+	By           string `json:"by,omitempty"`
+	Reason       string `json:"reason,omitempty"`
+}
+
+// Reply answers a Command after its durable writes.
+type Reply struct {
+	Error  string      `json:"error,omitempty"`
+	State  State       `json:"state,omitempty"` // of the intent, after the command
+	Status *LaneStatus `json:"status,omitempty"`
+}
+
+// LaneStatus is what a lane is doing. Counts of slots are the account's.
+type LaneStatus struct {
+	Lane     string `json:"lane"`
+	Label    string `json:"label,omitempty"`
+	Account  string `json:"account"`
+	Provider string `json:"provider"`
+	State    string `json:"state"` // running, waiting, paused, stopped
+	Why      string `json:"why,omitempty"`
+	Used     int    `json:"slots_used"`
+	Limit    int    `json:"slots_limit"`
+	Created  uint64 `json:"created"` // by this process
+	Doubts   int    `json:"doubts_recent"`
+	Pause    *Pause `json:"pause,omitempty"`
+	Trouble  string `json:"trouble,omitempty"` // the newest failure
+}
+
+// Control carries out a JSON Command for a lane and returns a JSON Reply.
+func (e *Engine) Control(ctx context.Context, name string, request []byte) []byte {
+	reply := e.control(ctx, name, request)
+	b, err := json.Marshal(reply)
+	if err != nil {
+		panic("consumer: a reply does not encode: " + err.Error())
+	}
+	return b
+}
+
+func (e *Engine) control(ctx context.Context, name string, request []byte) Reply {
+	ln := e.lanes[name]
+	if ln == nil {
+		return Reply{Error: "no such lane here"}
+	}
+	var cmd Command
+	if err := json.Unmarshal(request, &cmd); err != nil {
+		return Reply{Error: "the command is not readable: " + err.Error()}
+	}
+	switch cmd.Verb {
+	case VerbStatus:
+		s := ln.status()
+		return Reply{Status: &s}
+	case VerbSettle, VerbDrop:
+		state, err := ln.command(ctx, cmd)
+		if err != nil {
+			return Reply{Error: err.Error(), State: state}
+		}
+		return Reply{State: state}
+	default:
+		return Reply{Error: fmt.Sprintf("unknown command %q", cmd.Verb)}
+	}
+}
+
+// command settles or drops one intent.
+func (ln *lane) command(ctx context.Context, cmd Command) (State, error) {
+	if cmd.By == "" || cmd.Reason == "" {
+		return "", fmt.Errorf("a name and a reason are needed")
+	}
+	if cmd.Verb == VerbSettle && cmd.Conversation == "" {
+		return "", fmt.Errorf("the id of the conversation is needed")
+	}
+	if !ln.lock(cmd.Intent) {
+		return "", fmt.Errorf("the event is being worked on; try again in a moment")
+	}
+	defer ln.unlock(cmd.Intent)
+	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, cmd.Intent)
+	if err != nil {
+		return "", err
+	}
+	step := Step{Kind: StepDrop, Expect: cmd.Expect, By: cmd.By, Reason: cmd.Reason}
+	if cmd.Verb == VerbSettle {
+		step.Kind, step.Conversation = StepSettle, cmd.Conversation
+	}
+	in, err = ln.resolve(ctx, in, rev, step)
+	if err == nil {
+		ln.mu.Lock()
+		delete(ln.doubts, in.Key)
+		ln.mu.Unlock()
+		ln.lg.Info().Str("intent", in.Key).Str("by", cmd.By).Str("state", string(in.State)).Msg("settled by a person")
+	}
+	return in.State, err
+}
+
+// resolve carries out a named step. That a conversation exists is a fact: its
+// outcome comes first. That an event is dropped is a decision: the ledger comes
+// first. A command that is repeated repeats what may have been left undone.
+func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (Intent, error) {
+	next, effect := Next(in, step, time.Now())
+	repeated := effect == Absorbed || step.Kind == StepDrop && in.State == Cancelled
+	if effect == Denied && !repeated {
+		return in, fmt.Errorf("the event is %s by now (step %d, not %d); look again", stateName(in.State), in.N, step.Expect)
+	}
+	if repeated {
+		next = in
+	}
+	if step.Kind == StepSettle {
+		if err := ln.publish(ctx, next, Created, nil); err != nil {
+			return in, err
+		}
+	}
+	if !repeated {
+		var err error
+		if next, _, effect, err = ln.e.apply(ctx, in, rev, step); err != nil {
+			return in, err
+		}
+		if effect == Denied {
+			return next, fmt.Errorf("the event became %s meanwhile; look again", stateName(next.State))
+		}
+	}
+	if step.Kind == StepDrop {
+		if err := ln.publish(ctx, next, Cancelled, nil); err != nil {
+			return next, err
+		}
+	}
+	if step.Kind == StepSettle {
+		ln.a.follow(ln, slotKey{next.Key, next.Claims}, next.Conversation)
+	}
+	return next, ln.e.cfg.Outbox.Discard(ctx, next.Lane, next.Key)
+}
+
+func stateName(s State) string {
+	if s == Absent {
+		return "unknown"
+	}
+	return string(s)
+}
+
+// status tells what the lane is doing and why it does not do more.
+func (ln *lane) status() LaneStatus {
+	now := time.Now()
+	a := ln.a
+	a.mu.Lock()
+	limits := a.limiter.State()
+	breaker, refused := a.breaker.State(), a.refused
+	a.mu.Unlock()
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	s := LaneStatus{
+		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
+		State: "running", Used: limits.Held, Limit: limits.Limit,
+		Created: ln.created, Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
+	}
+	switch {
+	case ln.pause != nil:
+		s.State, s.Why = "paused", fmt.Sprintf("by %s: %s", ln.pause.By, ln.pause.Reason)
+	case breaker != "closed" && refused:
+		s.State, s.Why = "stopped", "the provider refuses the credentials"
+	case breaker != "closed":
+		s.State, s.Why = "stopped", "the provider does not answer well: "+ln.trouble
+	case limits.BlockedUntil.After(now):
+		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", limits.Why, limits.BlockedUntil.Sub(now).Round(time.Second))
+	case limits.Free == 0:
+		s.State, s.Why = "waiting", limits.Why
+	}
+	return s
+}

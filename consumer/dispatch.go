@@ -1,0 +1,256 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/weirhq/weir/ratelimiter"
+)
+
+// handle takes a batch of fetched messages, each with a slot, through to its
+// end.
+func (ln *lane) handle(ctx context.Context, fetched []Message, g grant) {
+	msgs, stop := beat(fetched, ln.e.cfg.Heartbeat)
+	defer stop()
+	var candidates []*candidate
+	for _, m := range msgs {
+		if c := ln.admit(ctx, m); c != nil {
+			candidates = append(candidates, c)
+		} else {
+			ln.a.release(1)
+		}
+	}
+	var wg sync.WaitGroup
+	for _, group := range ln.groups(candidates) {
+		wg.Go(func() {
+			defer func() {
+				for _, c := range group {
+					ln.unlock(c.intent.Key)
+				}
+			}()
+			ln.send(ctx, group, g.known)
+		})
+	}
+	wg.Wait()
+}
+
+// groups splits the candidates into requests: items that must go alone do, and
+// no two items of one request share number and agent.
+func (ln *lane) groups(candidates []*candidate) [][]*candidate {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	var groups [][]*candidate
+	var pairs []map[string]bool
+next:
+	for _, c := range candidates {
+		if ln.alone[c.intent.Key] {
+			groups, pairs = append(groups, []*candidate{c}), append(pairs, nil)
+			continue
+		}
+		for i := range groups {
+			if pairs[i] != nil && !pairs[i][c.request.Pair] {
+				groups[i] = append(groups[i], c)
+				pairs[i][c.request.Pair] = c.request.Pair != ""
+				continue next
+			}
+		}
+		groups = append(groups, []*candidate{c})
+		pairs = append(pairs, map[string]bool{c.request.Pair: c.request.Pair != ""})
+	}
+	return groups
+}
+
+// send claims the group and asks the provider for its conversations.
+func (ln *lane) send(ctx context.Context, group []*candidate, known int) {
+	began := boottime()
+	if err := ln.mayStart(began); err != nil {
+		ln.letGo(group, time.Second)
+		return
+	}
+	done, err := ln.a.breaker.Begin()
+	if err != nil {
+		ln.letGo(group, time.Second)
+		return
+	}
+	group = ln.claim(ctx, group)
+	if len(group) == 0 {
+		done(ratelimiter.Unused)
+		return
+	}
+	items := make([]Item, len(group))
+	for i, c := range group {
+		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}
+	}
+	var barred atomic.Bool
+	answer := ln.ask(ctx, Batch{Items: items, Free: known, Permit: func() error {
+		err := ln.mayStart(began)
+		barred.Store(err != nil)
+		return err
+	}})
+	m := ln.measure(group, answer, barred.Load())
+	done(m.breaker)
+	ln.a.learn(ln, group, answer, m)
+	if answer.Stop != "" {
+		for _, other := range ln.a.lanes {
+			other.stop(ctx, answer.Stop)
+		}
+	}
+	var wg sync.WaitGroup
+	for i, c := range group {
+		wg.Go(func() { ln.settle(ctx, c, answer.Results[i], m) })
+	}
+	wg.Wait()
+}
+
+// letGo gives back candidates that were not claimed.
+func (ln *lane) letGo(group []*candidate, delay time.Duration) {
+	for _, c := range group {
+		ln.giveBack(c.msg, delay, false)
+		ln.a.release(1)
+	}
+}
+
+// errTooOld is a claim that waited too long for its request.
+var errTooOld = errors.New("the claim is too old")
+
+// mayStart reports why no byte may be sent for a claim begun then.
+func (ln *lane) mayStart(began time.Duration) error {
+	if boottime()-began > ln.e.cfg.ClaimAge {
+		return errTooOld
+	}
+	if p, _ := ln.paused(); p != nil {
+		return fmt.Errorf("the lane is paused: %s", p.Reason)
+	}
+	return ln.e.cfg.Fence()
+}
+
+// claim asks the ledger for permission to send each item, and returns those
+// that got it. The others are given back.
+func (ln *lane) claim(ctx context.Context, group []*candidate) []*candidate {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ln.e.cfg.ClaimAge)
+	defer cancel()
+	won := make([]bool, len(group))
+	var wg sync.WaitGroup
+	for i, c := range group {
+		wg.Go(func() { won[i] = ln.claimOne(ctx, c) })
+	}
+	wg.Wait()
+	claimed := make([]*candidate, 0, len(group))
+	for i, c := range group {
+		if won[i] {
+			claimed = append(claimed, c)
+		} else {
+			ln.letGo([]*candidate{c}, 2*time.Second)
+		}
+	}
+	return claimed
+}
+
+// claimOne makes one claim. A claim whose fate stays unknown is not used, and
+// its nonce is remembered, so that it can be released when it turns up.
+func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
+	step := Step{Kind: StepClaim, Nonce: uuid.NewString(), Reason: "sending"}
+	if c.replay != nil {
+		step.Kind, step.Expect, step.By = StepReplay, c.replay.Expect, c.replay.By
+		step.Reason = c.replay.Reason
+	}
+	next, effect := Next(c.intent, step, time.Now())
+	if effect != Applied {
+		return false
+	}
+	rev, err := ln.e.cfg.Ledger.Store(ctx, next, c.rev)
+	if err != nil {
+		if !errors.Is(err, ErrConflict) {
+			ln.mu.Lock()
+			if len(ln.unused) < 10_000 {
+				ln.unused[step.Nonce] = true
+			}
+			ln.mu.Unlock()
+			ln.lg.Warn().Err(err).Str("intent", c.intent.Key).Msg("claim")
+		}
+		return false
+	}
+	c.intent, c.rev = next, rev
+	return true
+}
+
+// ask sends the request. A client that panics may have sent it.
+func (ln *lane) ask(ctx context.Context, b Batch) (answer Answer) {
+	began := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			ln.lg.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("the provider client panicked")
+			answer = Answer{Began: began, Done: time.Now(), Results: make([]Result, len(b.Items))}
+			for i := range answer.Results {
+				answer.Results[i] = Result{Verdict: VerdictDoubt, Reason: "a fault in Weir's client; the call may have been placed"}
+			}
+		}
+	}()
+	return ln.a.cfg.Provider.Create(ctx, b)
+}
+
+// meaning is what an answer as a whole says.
+type meaning struct {
+	reading ratelimiter.Reading
+	breaker ratelimiter.Result
+	created int
+	doubts  int
+	unsent  int
+	barred  bool          // the engine itself forbade the first byte
+	refused bool          // the credentials were not accepted
+	backoff time.Duration // before the same event is tried again, where no byte was taken
+	lone    bool          // the request had one item
+}
+
+// measure reads an answer's headers, counts its verdicts and keeps the lane's
+// tallies.
+func (ln *lane) measure(group []*candidate, answer Answer, barred bool) meaning {
+	m := meaning{
+		reading: ratelimiter.Parse(answer.Header, ln.a.cfg.Headers, answer.Done),
+		breaker: ratelimiter.Neutral,
+		barred:  barred,
+		lone:    len(group) == 1,
+	}
+	for _, r := range answer.Results {
+		switch r.Verdict {
+		case VerdictCreated:
+			m.created++
+		case VerdictDoubt:
+			m.doubts++
+		case VerdictUnsent:
+			m.unsent++
+		case VerdictUnauthorized:
+			m.refused = true
+		}
+	}
+	switch {
+	case m.refused:
+		m.breaker = ratelimiter.Fatal
+	case m.created > 0:
+		m.breaker = ratelimiter.Success
+	case m.doubts > 0 || m.unsent > 0 && !barred:
+		m.breaker = ratelimiter.Failure
+	case barred:
+		m.breaker = ratelimiter.Unused
+	}
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.created += uint64(m.created)
+	switch m.breaker {
+	case ratelimiter.Success:
+		ln.failures, ln.trouble = 0, ""
+		ln.refusal, ln.refusals = "", 0
+	case ratelimiter.Failure, ratelimiter.Fatal:
+		ln.failures++
+		ln.trouble = answer.Results[0].Reason
+	}
+	m.backoff = backoff(ln.failures)
+	return m
+}

@@ -1,0 +1,112 @@
+package consumer
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// State is where an intent stands. Created, Doubt and Dead are kept until
+// evidence or a person moves them; Ended, Cancelled, Expired and Suppressed are
+// final.
+type State string
+
+// The states of an intent. Absent is the zero State: no entry exists.
+const (
+	Absent     State = ""
+	Waiting    State = "waiting"    // not sent, or certainly not accepted; will be tried
+	Started    State = "started"    // claimed: a request may be on its way
+	Created    State = "created"    // the conversation exists
+	Ended      State = "ended"      // the conversation exists and is over
+	Doubt      State = "doubt"      // a conversation may or may not exist
+	Dead       State = "dead"       // will not be tried again by itself
+	Cancelled  State = "cancelled"  // a person or publisher withdrew it
+	Expired    State = "expired"    // its time passed before it was sent
+	Suppressed State = "suppressed" // a rule of the lane says not to contact
+)
+
+// States lists every state, in the order of the constants.
+func States() []State {
+	return []State{Absent, Waiting, Started, Created, Ended, Doubt, Dead, Cancelled, Expired, Suppressed}
+}
+
+// Intent is the ledger's entry for one event in one lane: the decision to
+// create one conversation, and what became of it.
+type Intent struct {
+	Lane  string
+	Key   string // UUID; also the id sent to a provider that accepts one
+	State State
+
+	N        int            // transitions so far; a person's act names the N that they saw
+	Claims   int            // permissions to send so far; the weir_attempt of the newest
+	Attempts int            // claims that ended in doubt
+	Waits    map[string]int // releases by cause: full, unsent, unauthorized, ...
+
+	Nonce     string    // fresh with each claim: tells our own write from another's
+	Claimed   time.Time // when the newest claim was made, by the claimer's clock
+	NotBefore time.Time // not to be sent earlier; zero if free to go
+
+	Source, ID, Type string // of the event; Source and ID are empty if it had none
+	Digest           string // of type and data: schema.Digest
+
+	Conversation string   // the provider's id, once known
+	Others       []string // further conversations that evidence named: each one an alarm
+	Class        string   // of a dead letter
+	Reason       string   // of the newest transition, for a person
+
+	First   time.Time    // of the first transition
+	History []Transition // the newest, at most HistoryLimit
+}
+
+// HistoryLimit is how many transitions an intent remembers.
+const HistoryLimit = 32
+
+// Transition is one line of an intent's timeline.
+type Transition struct {
+	N      int
+	State  State // that it led to
+	Claim  int   // Claims after it
+	At     time.Time
+	By     string // the person, where a person decided
+	Reason string
+}
+
+// namespace makes intent keys Weir's own. It is in every ledger and must never
+// change.
+var namespace = uuid.MustParse("5f2f6e0e-5f3a-5d0b-9c53-1d8a2f8e7b11")
+
+// Key returns the intent's key for the event with this source and id in lane:
+// the same event has the same key for ever.
+func Key(lane, source, id string) string {
+	return uuid.NewSHA1(namespace, []byte(lane+"\n"+source+"\n"+id)).String()
+}
+
+// derivedKey returns a key that belongs to an intent's key, such as an
+// outcome's id.
+func derivedKey(key string, parts ...string) string {
+	b := []byte(key)
+	for _, p := range parts {
+		b = append(append(b, '\n'), p...)
+	}
+	return uuid.NewSHA1(namespace, b).String()
+}
+
+// Settled reports whether nothing more will happen to the intent by itself.
+func (in Intent) Settled() bool {
+	switch in.State {
+	case Ended, Cancelled, Expired, Suppressed, Dead, Doubt:
+		return true
+	default:
+		return false
+	}
+}
+
+// clone returns a copy that shares nothing with in.
+func (in Intent) clone() Intent {
+	in.History = slices.Clone(in.History)
+	in.Others = slices.Clone(in.Others)
+	in.Waits = maps.Clone(in.Waits)
+	return in
+}

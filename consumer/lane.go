@@ -1,0 +1,329 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// lane is one queue of events on its way to an account. Its loop (run) fetches;
+// every batch is handled in a goroutine of its own.
+type lane struct {
+	e   *Engine
+	a   *account
+	lg  zerolog.Logger
+	cfg LaneConfig
+
+	pass     float64 // share of slots used, in the account's virtual time; under account.mu
+	dueFirst bool    // whose turn it is to be fetched first; run's alone
+
+	mu       sync.Mutex
+	pause    *Pause
+	changed  chan struct{}        // closed and replaced when pause changes
+	busy     map[string]bool      // intents being handled
+	sighted  map[string]sighting  // foreign claims, since when they have been seen
+	unused   map[string]bool      // nonces of claims whose request was never begun
+	alone    map[string]bool      // intents that must be the only item of their request
+	marks    map[string]uint64    // created, when the intent last had an error of its own
+	delayed  map[uint64]delayed   // messages given back with a delay, by sequence
+	doubts   map[string]time.Time // open doubts that an answer made, by intent
+	created  uint64               // conversations created by this process
+	refusal  string               // the newest rejection
+	refusals int                  // how many equal ones in a row, with nothing created between
+	trouble  string               // the newest failure, for display; empty after a success
+	failures int                  // requests in a row of which no byte was taken
+}
+
+// sighting is a claim that somebody else made, or that this process made and
+// lost track of.
+type sighting struct {
+	revision uint64
+	at       time.Time // by the monotonic clock of this process
+}
+
+// delayed is a message that the broker will deliver again later.
+type delayed struct {
+	msg   Message
+	due   time.Time
+	order uint64
+}
+
+// rejectionsInARow that are equal pause a lane: the route is wrong rather than
+// the events.
+const rejectionsInARow = 10
+
+// doubtWindow is how long a doubt counts towards a lane's DoubtLimit.
+const doubtWindow = 10 * time.Minute
+
+func newLane(a *account, cfg LaneConfig) *lane {
+	cfg.Weight = cmp.Or(cfg.Weight, 1)
+	cfg.Batch = cmp.Or(cfg.Batch, 1)
+	return &lane{
+		e: a.e, a: a, cfg: cfg,
+		lg:      a.lg.With().Str("lane", cfg.Name).Logger(),
+		changed: make(chan struct{}),
+		busy:    make(map[string]bool),
+		sighted: make(map[string]sighting),
+		unused:  make(map[string]bool),
+		alone:   make(map[string]bool),
+		marks:   make(map[string]uint64),
+		delayed: make(map[uint64]delayed),
+		doubts:  make(map[string]time.Time),
+	}
+}
+
+// run fetches while slots are free, and else holds one open pull on each
+// queue, until ctx ends.
+func (ln *lane) run(ctx context.Context) {
+	due, events := newPull(ln.cfg.Due), newPull(ln.cfg.Events)
+	var pulls sync.WaitGroup
+	pulls.Go(func() { due.run(ctx, ln.lg, ln.e.cfg.PullWait) })
+	pulls.Go(func() { events.run(ctx, ln.lg, ln.e.cfg.PullWait) })
+	var first Message
+	for ctx.Err() == nil && ln.ready(ctx, due, events, &first) {
+		g := ln.slots(ctx, due, events, &first)
+		if g.n == 0 {
+			continue
+		}
+		msgs := ln.fetch(g.n, due, events, first)
+		first = nil
+		if unused := g.n - len(msgs); unused > 0 {
+			ln.a.release(unused)
+		}
+		if len(msgs) > 0 {
+			ln.e.work.Go(func() {
+				defer ln.a.landed()
+				ln.handle(ctx, msgs, g)
+			})
+			continue
+		}
+		ln.a.landed()
+		first = idle(ctx, due, events)
+	}
+	refuse(first)
+	pulls.Wait()
+	for _, p := range []*pull{due, events} {
+		select {
+		case m := <-p.out:
+			refuse(m)
+		default:
+		}
+	}
+}
+
+// refuse gives back a message that found no slot. Its delivery was free: it is
+// the next one again.
+func refuse(m Message) {
+	if m != nil {
+		_ = m.Nak(0) // not confirmed: after AckWait it comes again anyway
+	}
+}
+
+// ready waits until the lane is not paused, and reports whether ctx still
+// holds.
+func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bool {
+	for {
+		p, changed := ln.paused()
+		if p == nil {
+			return true
+		}
+		refuse(*first)
+		*first = nil
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		case m := <-due.out:
+			due.open = false
+			refuse(m)
+		case m := <-events.out:
+			events.open = false
+			refuse(m)
+		}
+	}
+}
+
+// slots waits for slots. A message that arrives meanwhile is given back, once,
+// and nothing more is pulled until a slot is free; *first is given back unless
+// its slot is free at once.
+func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) grant {
+	w := ln.a.request(ln, ln.cfg.Batch)
+	select {
+	case g := <-w.got:
+		return g
+	default:
+		refuse(*first)
+		*first = nil
+	}
+	for {
+		_, changed := ln.paused()
+		select {
+		case g := <-w.got:
+			return g
+		case m := <-due.out:
+			due.open = false
+			refuse(m)
+		case m := <-events.out:
+			events.open = false
+			refuse(m)
+		case <-changed:
+			ln.a.withdraw(w)
+			return grant{}
+		case <-ctx.Done():
+			ln.a.withdraw(w)
+			return grant{}
+		}
+	}
+}
+
+// fetch returns up to n messages that are there now: one that has come already,
+// those given back for want of a slot, then both queues in turn, so that a mass
+// replay and the stream of new events starve neither.
+func (ln *lane) fetch(n int, due, events *pull, first Message) []Message {
+	var msgs []Message
+	if first != nil {
+		msgs = append(msgs, first)
+	}
+	for _, p := range []*pull{due, events} {
+		select {
+		case m := <-p.out:
+			p.open = false
+			if len(msgs) < n {
+				msgs = append(msgs, m)
+			} else {
+				refuse(m)
+			}
+		default:
+		}
+	}
+	ln.recall(n - len(msgs))
+	order := []*pull{events, due}
+	if ln.dueFirst = !ln.dueFirst; ln.dueFirst {
+		slices.Reverse(order)
+	}
+	for _, p := range order {
+		if len(msgs) >= n {
+			break
+		}
+		more, err := p.queue.Fetch(n-len(msgs), 0)
+		if err != nil {
+			ln.lg.Warn().Err(err).Msg("fetch")
+		}
+		msgs = append(msgs, more...)
+	}
+	return msgs
+}
+
+// recall asks the broker to deliver up to n delayed messages now, the one that
+// has waited longest first.
+func (ln *lane) recall(n int) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	soon := time.Now().Add(500 * time.Millisecond)
+	for seq, d := range ln.delayed {
+		if d.due.Before(soon) { // on its way by itself
+			delete(ln.delayed, seq)
+		}
+	}
+	waiting := slices.SortedFunc(maps.Values(ln.delayed), func(a, b delayed) int {
+		return cmp.Compare(a.order, b.order)
+	})
+	for _, d := range waiting[:min(max(n, 0), len(waiting))] {
+		refuse(d.msg)
+		delete(ln.delayed, d.order)
+	}
+}
+
+// giveBack naks a message. With recallable, a free slot calls it back sooner.
+func (ln *lane) giveBack(m Message, delay time.Duration, recallable bool) {
+	if err := m.Nak(delay); err != nil {
+		ln.lg.Warn().Err(err).Msg("nak")
+		return
+	}
+	seq := m.Origin().Sequence
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if recallable && len(ln.delayed) < 10_000 {
+		ln.delayed[seq] = delayed{msg: m, due: time.Now().Add(delay), order: seq}
+	}
+}
+
+// setPause stops the lane, or with nil lets it go on.
+func (ln *lane) setPause(p *Pause) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if (p == nil) != (ln.pause == nil) {
+		ln.refusal, ln.refusals = "", 0
+		if p == nil {
+			clear(ln.doubts) // a person has looked
+			ln.lg.Info().Msg("lane goes on")
+		} else {
+			ln.lg.Warn().Str("by", p.By).Str("reason", p.Reason).Msg("lane paused")
+		}
+	}
+	ln.pause = p
+	close(ln.changed)
+	ln.changed = make(chan struct{})
+}
+
+// paused returns the pause in force, if any, and what is closed when that
+// changes.
+func (ln *lane) paused() (*Pause, <-chan struct{}) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.pause, ln.changed
+}
+
+// stop pauses the lane in the name of a rule: at once here, and durably.
+func (ln *lane) stop(ctx context.Context, reason string) {
+	ln.setPause(&Pause{By: "weir", Reason: reason, At: time.Now()})
+	err := ln.e.persist(ctx, func(ctx context.Context) error {
+		return ln.e.cfg.Switch.Pause(ctx, ln.cfg.Name, "weir", reason)
+	})
+	if err != nil {
+		ln.lg.Error().Err(err).Msg("the pause could not be written down and ends with this process")
+	}
+}
+
+// lock takes the intent for this goroutine; false if another has it.
+func (ln *lane) lock(key string) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.busy[key] {
+		return false
+	}
+	ln.busy[key] = true
+	return true
+}
+
+func (ln *lane) unlock(key string) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	delete(ln.busy, key)
+}
+
+// sight notes a claim that is not being worked on here, and returns since when
+// this revision of it has been seen.
+func (ln *lane) sight(key string, revision uint64, now time.Time) time.Time {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if s, ok := ln.sighted[key]; ok && s.revision == revision {
+		return s.at
+	}
+	ln.sighted[key] = sighting{revision, now}
+	return now
+}
+
+// forget drops what was noted of an intent that needs no more requests.
+func (ln *lane) forget(key string) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	delete(ln.sighted, key)
+	delete(ln.alone, key)
+	delete(ln.marks, key)
+}

@@ -1,0 +1,75 @@
+package consumer
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// OutcomePrefix begins the type of each outcome: weir.conversation.created and
+// so on.
+const OutcomePrefix = "weir.conversation."
+
+// OutcomeData is the data of an outcome.
+type OutcomeData struct {
+	Intent       string         `json:"intent"`
+	Conversation string         `json:"conversation,omitempty"`
+	Others       []string       `json:"other_conversations,omitempty"`
+	Class        string         `json:"class,omitempty"`
+	Reason       string         `json:"reason,omitempty"`
+	Claims       int            `json:"claims"`
+	Attempts     int            `json:"attempts"`
+	Waits        map[string]int `json:"waits,omitempty"`
+	Result       string         `json:"result,omitempty"`
+	Summary      string         `json:"summary,omitempty"`
+	StartedAt    time.Time      `json:"started_at,omitzero"`
+	EndedAt      time.Time      `json:"ended_at,omitzero"`
+}
+
+// OutcomeKind is the last word of the outcome type that belongs to a state.
+func OutcomeKind(s State) string {
+	if s == Dead {
+		return "rejected"
+	}
+	return string(s)
+}
+
+// outcome returns the CloudEvent that tells the publisher of state s. Its id is
+// the same each time it is made of the same intent, state and claim.
+func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Event) {
+	kind = OutcomeKind(s)
+	data := OutcomeData{
+		Intent: in.Key, Conversation: in.Conversation, Others: in.Others,
+		Reason: in.Reason, Claims: in.Claims, Attempts: in.Attempts, Waits: in.Waits,
+	}
+	if s == Dead {
+		data.Class = in.Class
+	}
+	if facts != nil {
+		data.Result, data.Summary, data.Reason = facts.Result, facts.Summary, facts.Reason
+		data.StartedAt, data.EndedAt = facts.StartedAt, facts.EndedAt
+	}
+	ev = event.New(event.CloudEventsVersionV1)
+	ev.SetID(derivedKey(in.Key, OutcomePrefix+kind, strconv.Itoa(in.Claims)))
+	ev.SetType(OutcomePrefix + kind)
+	ev.SetSource("/weir/" + in.Lane)
+	if in.ID != "" {
+		ev.SetSubject(in.ID)
+		ev.SetExtension("causationid", in.ID)
+		ev.SetExtension("causationsource", in.Source)
+	}
+	ev.SetTime(stamp(in, s))
+	_ = ev.SetData(event.ApplicationJSON, data) // strings, numbers and times always encode
+	return kind, ev
+}
+
+// stamp is when the intent came into state s, as far as its history tells.
+func stamp(in Intent, s State) time.Time {
+	for i := len(in.History) - 1; i >= 0; i-- {
+		if in.History[i].State == s {
+			return in.History[i].At
+		}
+	}
+	return time.Now()
+}

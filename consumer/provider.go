@@ -1,0 +1,141 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Provider is the client of one account at a voice-AI provider. It translates;
+// the engine decides. Its methods may be called concurrently.
+type Provider interface {
+	// Prepare checks the request that a route made (a JSON object as Go values)
+	// and returns it ready to send. A request that this provider cannot take is
+	// a *schema.Refusal of class schema.ClassRequest that names the field.
+	Prepare(request map[string]any) (Request, error)
+
+	// Create sends one HTTP request that asks for a conversation per item, and
+	// says of each item what the answer means. It never sends twice. Once the
+	// first byte is out it ignores ctx's cancellation and ends by its own
+	// time-out.
+	Create(ctx context.Context, b Batch) Answer
+
+	// Conversation asks for one conversation. ErrNotFound and ErrUnauthorized
+	// are answers; every other error means that nothing was learned.
+	Conversation(ctx context.Context, id string) (Conversation, error)
+}
+
+// Errors of Provider.Conversation.
+var (
+	ErrNotFound     = errors.New("the provider knows no such conversation")
+	ErrUnauthorized = errors.New("the provider refused the credentials")
+)
+
+// Request is a checked request for one conversation.
+type Request struct {
+	// Pair is number and agent: what an answer that echoes nothing else can be
+	// matched by. No two items of one batch may share it. Empty: no constraint.
+	Pair string
+	// Body is the provider's own request type.
+	Body any
+}
+
+// Item is one conversation asked for.
+type Item struct {
+	Intent  string // sent as weir_intent
+	Attempt int    // sent as weir_attempt; Intent.Claims
+	Request Request
+}
+
+// Batch is the content of one create request.
+type Batch struct {
+	Items []Item
+
+	// Free is how many slots were known to be free before this batch took its
+	// own. An item error in a batch with more items than that is fullness.
+	Free int
+
+	// Permit is asked just before the request's first byte, above TLS, also on
+	// a connection that was open already. An error means: send nothing; every
+	// item is unsent.
+	Permit func() error
+}
+
+// Verdict is what one answer means for one item.
+type Verdict int
+
+// The verdicts.
+const (
+	VerdictCreated      Verdict = iota + 1 // the answer names a conversation for the item
+	VerdictFull                            // not created: no slot, or must go alone; waits
+	VerdictUnsent                          // certainly not created: no byte was sent, or vouched for
+	VerdictRejected                        // the item's own fault; not created
+	VerdictUnauthorized                    // 401, 403
+	VerdictDoubt                           // may have been created
+)
+
+// String returns the verdict's name in logs and metrics.
+func (v Verdict) String() string {
+	switch v {
+	case VerdictCreated:
+		return "created"
+	case VerdictFull:
+		return "full"
+	case VerdictUnsent:
+		return "unsent"
+	case VerdictRejected:
+		return "rejected"
+	case VerdictUnauthorized:
+		return "unauthorized"
+	case VerdictDoubt:
+		return "doubt"
+	default:
+		return "unknown"
+	}
+}
+
+// Answer is what became of one create request.
+type Answer struct {
+	Results []Result            // one for each item, in the items' order
+	Status  int                 // HTTP status; 0 if none was read
+	Header  map[string][]string // of the answer; nil if none was read
+	Began   time.Time           // before the request was begun
+	Done    time.Time           // when the answer was complete, or given up
+	Full    bool                // the answer says that the account has no free slot: 429, or an item error that means so
+
+	// Stop, if not empty, tells why no request of this kind can succeed until a
+	// person acts (a wrong URL): the lane pauses and shows it.
+	Stop string
+}
+
+// Result is one item's part of an Answer.
+type Result struct {
+	Verdict      Verdict
+	Conversation string // VerdictCreated: the provider's id
+	Status       string // VerdictCreated: the provider's status word
+	Reason       string // for a person; the provider's words, bounded, personal data masked
+
+	// ItemError reports that a VerdictFull comes from an error entry for just
+	// this item: a second one for the same event, with another event created in
+	// between, is a rejection.
+	ItemError bool
+	// Alone reports that the item must be the only one of its next request,
+	// because this answer could not be told apart.
+	Alone bool
+}
+
+// Conversation is a provider's word on one conversation.
+type Conversation struct {
+	ID      string
+	Status  string // the provider's word
+	Ended   bool
+	Result  string // of an ended one: completed, unanswered, transferred, failed or cancelled
+	Reason  string // the provider's end reason, if any
+	Summary string // may hold personal data: for the outcome only, never logged
+
+	Intent  string // echoed weir_intent; empty if not echoed
+	Attempt int    // echoed weir_attempt; 0 if not echoed
+
+	StartedAt, EndedAt time.Time           // zero if unknown
+	Header             map[string][]string // of the answer: limit headers ride on GETs too
+}

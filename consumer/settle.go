@@ -1,0 +1,254 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/weirhq/weir/schema"
+)
+
+// settle records what the answer means for one item, and ends its message.
+func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
+	step := ln.step(ctx, c.intent, r, m)
+	ln.lg.Info().
+		Str("event_id", c.intent.ID).Str("intent", c.intent.Key).Int("attempt", c.intent.Claims).
+		Stringer("verdict", r.Verdict).Str("conversation", r.Conversation).Str("reason", r.Reason).
+		Msg("attempt")
+	var in Intent
+	err := ln.e.persist(ctx, func(ctx context.Context) error {
+		applied, rev, effect, err := ln.e.apply(ctx, c.intent, c.rev, step)
+		if err != nil {
+			return err
+		}
+		if effect == Alarm {
+			ln.lg.Error().Str("intent", c.intent.Key).Str("conversation", r.Conversation).Msg("second conversation for one event")
+		}
+		in, c.rev = applied, rev
+		return nil
+	})
+	if err != nil {
+		ln.lg.Error().Err(err).Str("intent", c.intent.Key).Msg("the answer could not be recorded; its event will be in doubt")
+		return
+	}
+	if in.State == Waiting {
+		ln.giveBack(c.msg, ln.delay(in, r, m), r.Verdict == VerdictFull && !r.ItemError && in.NotBefore.IsZero())
+		return
+	}
+	ln.finish(ctx, c.msg, in)
+	if in.State == Created {
+		ln.a.follow(ln, slotKey{in.Key, in.Claims}, in.Conversation)
+	}
+}
+
+// step translates an item's verdict into the transition that it makes.
+func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
+	s := Step{Attempt: in.Claims, Reason: r.Reason}
+	release := func(cause string, wait time.Duration) Step {
+		s.Kind, s.Class = StepRelease, cause
+		if wait > 0 {
+			s.NotBefore = time.Now().Add(wait)
+		}
+		return s
+	}
+	switch r.Verdict {
+	case VerdictCreated:
+		s.Kind, s.Conversation = StepEvidence, r.Conversation
+		s.Reason = r.Status
+		return s
+	case VerdictFull:
+		if r.ItemError && ln.twice(in.Key) {
+			break // rejected below
+		}
+		if r.Alone {
+			ln.setAlone(in.Key)
+		}
+		return release("full", m.reading.RetryAfter)
+	case VerdictUnsent:
+		if m.barred {
+			return release("stopped", 0)
+		}
+		return release("unsent", m.backoff)
+	case VerdictUnauthorized:
+		if m.lone && ln.twice(in.Key) {
+			break
+		}
+		if !m.lone {
+			ln.setAlone(in.Key)
+		}
+		return release("unauthorized", 0)
+	case VerdictRejected:
+	default:
+		ln.doubt(ctx, in.Key, r.Reason)
+		s.Kind = StepDoubt
+		return s
+	}
+	if ln.wrongRoute(ctx, r.Reason) {
+		return release("paused", 0)
+	}
+	s.Kind, s.Class = StepReject, string(schema.ClassRejected)
+	return s
+}
+
+// delay is how long the broker keeps an event that waits.
+func (ln *lane) delay(in Intent, r Result, m meaning) time.Duration {
+	if wait := time.Until(in.NotBefore); wait > 0 {
+		return wait
+	}
+	switch {
+	case r.Verdict == VerdictFull && r.Alone:
+		return 0
+	case r.ItemError:
+		return ln.a.opening(time.Now()) + 5*time.Second // behind the next event
+	case r.Verdict == VerdictFull:
+		return ln.a.opening(time.Now())
+	case r.Verdict == VerdictUnauthorized:
+		return 20 * time.Second // behind the event that tries the credentials next
+	default:
+		return time.Second
+	}
+}
+
+// twice reports whether the event had an error of its own before, with another
+// event created since: then the error is the event's fault, not the lane's.
+func (ln *lane) twice(key string) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	mark, ok := ln.marks[key]
+	if !ok && len(ln.marks) < 10_000 {
+		ln.marks[key] = ln.created
+	}
+	return ok && ln.created > mark
+}
+
+func (ln *lane) setAlone(key string) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if len(ln.alone) < 10_000 {
+		ln.alone[key] = true
+	}
+}
+
+// doubt counts an open doubt, and pauses the lane when there are too many.
+func (ln *lane) doubt(ctx context.Context, key, reason string) {
+	ln.mu.Lock()
+	now := time.Now()
+	ln.doubts[key] = now
+	for k, at := range ln.doubts {
+		if now.Sub(at) > doubtWindow {
+			delete(ln.doubts, k)
+		}
+	}
+	open, limit := len(ln.doubts), ln.cfg.DoubtLimit
+	stopped := ln.pause != nil
+	ln.mu.Unlock()
+	if limit > 0 && open > limit && !stopped {
+		ln.stop(ctx, fmt.Sprintf("%d events came into doubt within %v, the last one because: %s", open, doubtWindow, reason))
+	}
+}
+
+// wrongRoute counts equal rejections in a row. The tenth pauses the lane and is
+// not judged.
+func (ln *lane) wrongRoute(ctx context.Context, reason string) bool {
+	ln.mu.Lock()
+	if reason != ln.refusal {
+		ln.refusal, ln.refusals = reason, 0
+	}
+	ln.refusals++
+	wrong := ln.refusals >= rejectionsInARow
+	ln.mu.Unlock()
+	if wrong {
+		ln.stop(ctx, fmt.Sprintf("%d events in a row were rejected for the same reason, so the route may be wrong: %s", rejectionsInARow, reason))
+	}
+	return wrong
+}
+
+// backoff is the pause after a number of failures in a row: 1 s, doubled with
+// each, at most 15 s.
+func backoff(failures int) time.Duration {
+	seconds := min(math.Pow(2, float64(max(failures-1, 0))), 15)
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// finish repeats all durable steps of the state that the intent is in, and then
+// acknowledges the message. Each step may have been done before.
+func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
+	err := ln.e.persist(ctx, func(ctx context.Context) error {
+		err := ln.conclude(ctx, m, in)
+		if err != nil {
+			ln.complain(err)
+		}
+		return err
+	})
+	if err != nil {
+		ln.lg.Error().Err(err).Str("intent", in.Key).Msg("outcome")
+		return // not acknowledged: the redelivery repeats it
+	}
+	ln.forget(in.Key)
+	if err := m.Ack(context.WithoutCancel(ctx)); err != nil {
+		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("ack")
+	}
+}
+
+// complain shows an error of the broker as the lane's trouble.
+func (ln *lane) complain(err error) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.trouble = err.Error()
+}
+
+// errUnfinished is a programming error: a message may not end in this state.
+var errUnfinished = errors.New("the intent is not in a state that ends a message")
+
+// conclude makes the state known: the copy for dead letters and doubts, the
+// outcome for all.
+func (ln *lane) conclude(ctx context.Context, m Message, in Intent) error {
+	out := ln.e.cfg.Outbox
+	switch in.State {
+	case Dead, Doubt:
+		if err := out.Keep(ctx, letter(m, in)); err != nil {
+			return err
+		}
+		return ln.publish(ctx, in, in.State, nil)
+	case Created:
+		return errors.Join(ln.publish(ctx, in, Created, nil), ln.discard(ctx, in))
+	case Ended:
+		return errors.Join(ln.publish(ctx, in, Created, nil), ln.publish(ctx, in, Ended, nil), ln.discard(ctx, in))
+	case Cancelled, Expired, Suppressed:
+		return errors.Join(ln.publish(ctx, in, in.State, nil), ln.discard(ctx, in))
+	default:
+		return fmt.Errorf("%w: %s", errUnfinished, in.State)
+	}
+}
+
+// publish sends the outcome that belongs to a state.
+func (ln *lane) publish(ctx context.Context, in Intent, s State, facts *Conversation) error {
+	kind, ev := outcome(in, s, facts)
+	return ln.e.cfg.Outbox.Publish(ctx, in.Lane, kind, ev)
+}
+
+// discard removes the copies of an intent that was once dead or in doubt.
+func (ln *lane) discard(ctx context.Context, in Intent) error {
+	for _, t := range in.History {
+		if t.State == Dead || t.State == Doubt {
+			return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)
+		}
+	}
+	return nil
+}
+
+// letter is the message's copy with what became of it.
+func letter(m Message, in Intent) Letter {
+	l := Letter{
+		Lane: in.Lane, Intent: in.Key, State: in.State, N: in.N,
+		Class: in.Class, Reason: in.Reason, Type: in.Type, ID: in.ID, Source: in.Source,
+		Claims: in.Claims, Attempts: in.Attempts, First: in.First,
+		Header: m.Header(), Data: m.Data(),
+	}
+	if n := len(in.History); n > 0 {
+		l.Last = in.History[n-1].At
+	}
+	return l
+}

@@ -1,0 +1,200 @@
+package consumer
+
+import (
+	"slices"
+	"time"
+)
+
+// StepKind names what happened, or what somebody decided.
+type StepKind int
+
+// The kinds of steps. Those of the first group belong to the claim that
+// Step.Attempt names; those of the second are facts; those of the third are
+// decisions. A named decision counts only while the entry still has the N that
+// the person saw (Step.Expect).
+const (
+	StepRelease StepKind = iota + 1 // certainly not created: full, unsent, unauthorized
+	StepReject                      // the provider refused this item
+	StepDoubt                       // the answer is lost or says nothing of the item
+	StepStale                       // the claimer is gone: its claim outlived every answer
+
+	StepEvidence // a conversation of attempt Step.Attempt exists
+	StepEnd      // the conversation is over
+
+	StepClaim    // permission to send
+	StepReplay   // named: send again, out of dead or doubt
+	StepRefuse   // not sendable: dead before any claim
+	StepSuppress // a rule of the lane
+	StepExpire   // its time has passed
+	StepCancel   // withdrawn before it was sent
+	StepSettle   // named: the doubt's conversation exists
+	StepDrop     // named: the doubt or dead letter is over, nobody is called
+)
+
+// StepKinds lists every kind, in the order of the constants.
+func StepKinds() []StepKind {
+	kinds := make([]StepKind, 0, StepDrop)
+	for k := StepRelease; k <= StepDrop; k++ {
+		kinds = append(kinds, k)
+	}
+	return kinds
+}
+
+// Step is one input of the transition function. Which fields count depends on
+// the kind.
+type Step struct {
+	Kind         StepKind
+	Attempt      int       // the claim that a verdict or evidence speaks of
+	Expect       int       // named decisions: the N that the person saw
+	Nonce        string    // StepClaim, StepReplay: fresh
+	Conversation string    // StepEvidence, StepSettle, StepEnd
+	NotBefore    time.Time // StepRelease
+	Class        string    // StepReject, StepRefuse: the dead letter's class; StepRelease: the cause of the wait
+	Reason       string
+	By           string // named decisions: who
+}
+
+// Effect is what a step did to an intent.
+type Effect int
+
+// The effects. After Applied the new intent must be stored by compare-and-set
+// before anything else is done. Absorbed: the intent says so already; the
+// durable steps of its state may be repeated. Denied: the step does not apply
+// here and changes nothing. Alarm: the new intent must be stored, and a second
+// conversation exists that a person must hear of.
+const (
+	Denied Effect = iota
+	Absorbed
+	Applied
+	Alarm
+)
+
+// Next is the only function that changes an intent. It is pure: the intent, the
+// step and the time decide. The returned intent shares nothing with in.
+func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
+	if s.Kind == StepEvidence || s.Kind == StepSettle {
+		return witness(in, s, now)
+	}
+	to, ok := target(in, s)
+	if !ok {
+		if s.Kind == StepEnd && in.State == Ended && in.Conversation == s.Conversation {
+			return in, Absorbed
+		}
+		return in, Denied
+	}
+	out := in.clone()
+	switch s.Kind {
+	case StepClaim, StepReplay:
+		out.Claims++
+		out.Nonce = s.Nonce
+		out.Claimed = now
+		out.NotBefore = time.Time{}
+		out.Class = ""
+	case StepRelease:
+		out.NotBefore = s.NotBefore
+		if out.Waits == nil {
+			out.Waits = make(map[string]int)
+		}
+		out.Waits[s.Class]++
+	case StepDoubt, StepStale:
+		out.Attempts++
+	case StepReject, StepRefuse:
+		out.Class = s.Class
+	}
+	return record(out, to, s, now), Applied
+}
+
+// target returns the state that a step other than evidence leads to.
+func target(in Intent, s Step) (State, bool) {
+	fresh := in.State == Absent || in.State == Waiting
+	mine := in.State == Started && in.Claims == s.Attempt
+	named := (in.State == Doubt || in.State == Dead) && in.N == s.Expect
+	switch s.Kind {
+	case StepRelease:
+		return Waiting, mine
+	case StepReject:
+		return Dead, mine
+	case StepDoubt, StepStale:
+		return Doubt, mine
+	case StepEnd:
+		return Ended, in.State == Created && in.Conversation == s.Conversation
+	case StepClaim:
+		return Started, fresh
+	case StepReplay:
+		return Started, named
+	case StepRefuse: // a replay that is refused again is dead again, with its reason
+		return Dead, fresh || in.State == Dead && in.N == s.Expect
+	case StepSuppress:
+		return Suppressed, fresh
+	case StepExpire:
+		return Expired, fresh
+	case StepCancel:
+		return Cancelled, fresh
+	case StepDrop:
+		return Cancelled, named
+	default:
+		return in.State, false
+	}
+}
+
+// witness applies positive evidence, which wins over every state but created
+// and ended: an intent that was given up as dead is created all the same if its
+// conversation turns up. Evidence of an older attempt while a newer one is
+// being sent is a second conversation, never merged.
+func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
+	switch in.State {
+	case Absent:
+		return in, Denied
+	case Created, Ended:
+		if s.Conversation == in.Conversation || slices.Contains(in.Others, s.Conversation) {
+			return in, Absorbed
+		}
+		if s.Kind == StepSettle {
+			return in, Denied
+		}
+		return second(in, s, now)
+	case Started:
+		if s.Kind == StepSettle {
+			return in, Denied
+		}
+		if s.Attempt != in.Claims {
+			if slices.Contains(in.Others, s.Conversation) {
+				return in, Absorbed
+			}
+			return second(in, s, now)
+		}
+	default:
+		if s.Kind == StepSettle && (in.State != Doubt || in.N != s.Expect) {
+			return in, Denied
+		}
+	}
+	out := in.clone()
+	out.Conversation = s.Conversation
+	out.NotBefore = time.Time{}
+	return record(out, Created, s, now), Applied
+}
+
+// second records a further conversation of the same intent.
+func second(in Intent, s Step, now time.Time) (Intent, Effect) {
+	out := in.clone()
+	out.Others = append(out.Others, s.Conversation)
+	s.Reason = "a second conversation exists: " + s.Conversation
+	return record(out, in.State, s, now), Alarm
+}
+
+// record moves the intent to a state and writes the line of its timeline.
+func record(out Intent, to State, s Step, now time.Time) Intent {
+	out.State = to
+	out.N++
+	out.Reason = s.Reason
+	if out.First.IsZero() {
+		out.First = now
+	}
+	out.History = append(out.History, Transition{
+		N: out.N, State: to, Claim: out.Claims, At: now, By: s.By, Reason: s.Reason,
+	})
+	if extra := len(out.History) - HistoryLimit; extra > 0 {
+		out.History = slices.Delete(out.History, 0, extra)
+	}
+	return out
+}

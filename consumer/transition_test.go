@@ -1,0 +1,224 @@
+package consumer_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// sample is an intent in the given state, in its second claim, with N 7.
+func sample(s consumer.State) consumer.Intent {
+	in := consumer.Intent{
+		Lane: "l", Key: "k", State: s, N: 7, Claims: 2, Nonce: "old", Claimed: noon, Digest: "d", First: noon,
+	}
+	switch s {
+	case consumer.Absent:
+		in = consumer.Intent{Lane: "l", Key: "k", Digest: "d"}
+	case consumer.Created, consumer.Ended:
+		in.Conversation = "c1"
+	}
+	return in
+}
+
+// step is a step of the given kind that fits sample: the newest claim, the N
+// that is there, the conversation that is known.
+func step(k consumer.StepKind) consumer.Step {
+	return consumer.Step{
+		Kind: k, Attempt: 2, Expect: 7, Nonce: "new", Conversation: "c1",
+		Class: "x", Reason: "because", By: "ana", NotBefore: noon.Add(time.Minute),
+	}
+}
+
+// TestEveryStateMeetsEveryStep is the whole table. A state's name is where the
+// step leads; "-" is denied, "=" absorbed.
+func TestEveryStateMeetsEveryStep(t *testing.T) {
+	t.Parallel()
+	columns := []consumer.StepKind{
+		consumer.StepRelease, consumer.StepReject, consumer.StepDoubt, consumer.StepStale,
+		consumer.StepEvidence, consumer.StepEnd,
+		consumer.StepClaim, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
+		consumer.StepExpire, consumer.StepCancel, consumer.StepSettle, consumer.StepDrop,
+	}
+	if diff := cmp.Diff(consumer.StepKinds(), columns); diff != "" {
+		t.Fatalf("the table does not have every kind of step (-want +got):\n%s", diff)
+	}
+	table := map[consumer.State][]string{
+		//                    release    reject  doubt    stale    evidence   end      claim      replay     refuse  suppress      expire     cancel       settle     drop
+		consumer.Absent:     {"-", "-", "-", "-", "-", "-", "started", "-", "dead", "suppressed", "expired", "cancelled", "-", "-"},
+		consumer.Waiting:    {"-", "-", "-", "-", "created", "-", "started", "-", "dead", "suppressed", "expired", "cancelled", "-", "-"},
+		consumer.Started:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		consumer.Created:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "=", "-"},
+		consumer.Ended:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "=", "-"},
+		consumer.Doubt:      {"-", "-", "-", "-", "created", "-", "-", "started", "-", "-", "-", "-", "created", "cancelled"},
+		consumer.Dead:       {"-", "-", "-", "-", "created", "-", "-", "started", "dead", "-", "-", "-", "-", "cancelled"},
+		consumer.Cancelled:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		consumer.Expired:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		consumer.Suppressed: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+	}
+	for _, s := range consumer.States() {
+		if len(table[s]) != len(columns) {
+			t.Fatalf("state %q: row has %d columns, want %d", s, len(table[s]), len(columns))
+		}
+		for i, k := range columns {
+			t.Run(fmt.Sprintf("%s/%d", s, k), func(t *testing.T) {
+				t.Parallel()
+				in := sample(s)
+				out, effect := consumer.Next(in, step(k), noon.Add(time.Hour))
+				got := string(out.State)
+				switch effect {
+				case consumer.Denied:
+					got = "-"
+				case consumer.Absorbed:
+					got = "="
+				}
+				if got != table[s][i] {
+					t.Errorf("got %s (effect %d), want %s", got, effect, table[s][i])
+				}
+				if effect == consumer.Denied || effect == consumer.Absorbed {
+					if diff := cmp.Diff(in, out); diff != "" {
+						t.Errorf("a step without effect changed the intent (-before +after):\n%s", diff)
+					}
+				} else if out.N != in.N+1 {
+					t.Errorf("N: got %d, want %d", out.N, in.N+1)
+				}
+			})
+		}
+	}
+}
+
+// A named decision counts only while the entry is as the person saw it.
+func TestNamedStepsAreGuardedByN(t *testing.T) {
+	t.Parallel()
+	for _, k := range []consumer.StepKind{consumer.StepReplay, consumer.StepDrop, consumer.StepSettle, consumer.StepRefuse} {
+		for _, s := range []consumer.State{consumer.Doubt, consumer.Dead} {
+			st := step(k)
+			st.Expect = 6
+			if _, effect := consumer.Next(sample(s), st, noon); effect != consumer.Denied {
+				t.Errorf("step %d on %s with an old N: got effect %d, want denied", k, s, effect)
+			}
+		}
+	}
+}
+
+// A verdict of an older claim changes nothing.
+func TestVerdictsOfOlderClaimsAreDenied(t *testing.T) {
+	t.Parallel()
+	for _, k := range []consumer.StepKind{consumer.StepRelease, consumer.StepReject, consumer.StepDoubt, consumer.StepStale} {
+		st := step(k)
+		st.Attempt = 1
+		if _, effect := consumer.Next(sample(consumer.Started), st, noon); effect != consumer.Denied {
+			t.Errorf("step %d of claim 1 in claim 2: got effect %d, want denied", k, effect)
+		}
+	}
+}
+
+func TestH10EvidenceOfAnOlderAttemptIsASecondConversation(t *testing.T) {
+	t.Parallel()
+	for _, s := range []consumer.State{consumer.Started, consumer.Created, consumer.Ended} {
+		st := step(consumer.StepEvidence)
+		st.Attempt, st.Conversation = 1, "c2"
+		out, effect := consumer.Next(sample(s), st, noon)
+		if effect != consumer.Alarm || out.State != s || !cmp.Equal(out.Others, []string{"c2"}) {
+			t.Errorf("%s: got effect %d, state %s, others %v; want an alarm, the same state, c2", s, effect, out.State, out.Others)
+		}
+		if again, effect := consumer.Next(out, st, noon); effect != consumer.Absorbed {
+			t.Errorf("%s: the same evidence again: got effect %d and %v, want absorbed", s, effect, again.Others)
+		}
+	}
+}
+
+func TestH16ADoubtIsLeftOnlyByEvidenceOrByName(t *testing.T) {
+	t.Parallel()
+	named := map[consumer.StepKind]bool{
+		consumer.StepEvidence: true, consumer.StepReplay: true, consumer.StepSettle: true, consumer.StepDrop: true,
+	}
+	for _, k := range consumer.StepKinds() {
+		out, _ := consumer.Next(sample(consumer.Doubt), step(k), noon)
+		if left := out.State != consumer.Doubt; left != named[k] {
+			t.Errorf("step %d: left the doubt: got %v, want %v", k, left, named[k])
+		}
+	}
+}
+
+func TestClaimsHaveFreshNonces(t *testing.T) {
+	t.Parallel()
+	in := sample(consumer.Waiting)
+	in.NotBefore = noon
+	got, effect := consumer.Next(in, step(consumer.StepClaim), noon.Add(time.Second))
+	if effect != consumer.Applied || got.Claims != 3 || got.Nonce != "new" || !got.Claimed.Equal(noon.Add(time.Second)) || !got.NotBefore.IsZero() {
+		t.Errorf("got %+v (effect %d), want claim 3 with the new nonce and no not_before", got, effect)
+	}
+}
+
+func TestWaitsAreCountedByCause(t *testing.T) {
+	t.Parallel()
+	got, _ := consumer.Next(sample(consumer.Started), step(consumer.StepRelease), noon)
+	if got.Waits["x"] != 1 || !got.NotBefore.Equal(noon.Add(time.Minute)) || got.Attempts != 0 {
+		t.Errorf("got %+v, want one wait, not_before set and no attempt", got)
+	}
+}
+
+// TestTransitionProperties drives an intent with random steps and checks what
+// must hold whatever happens.
+func TestTransitionProperties(t *testing.T) {
+	t.Parallel()
+	kinds := consumer.StepKinds()
+	rapid.Check(t, func(t *rapid.T) {
+		in := consumer.Intent{Lane: "l", Key: "k", Digest: "d"}
+		now := noon
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now = now.Add(time.Second)
+			s := consumer.Step{
+				Kind:         rapid.SampledFrom(kinds).Draw(t, "kind"),
+				Attempt:      in.Claims - rapid.IntRange(0, 1).Draw(t, "late"),
+				Expect:       in.N - rapid.IntRange(0, 1).Draw(t, "stale"),
+				Nonce:        fmt.Sprint("n", i),
+				Conversation: rapid.SampledFrom([]string{"c1", "c2"}).Draw(t, "conversation"),
+			}
+			before := in
+			out, effect := consumer.Next(in, s, now)
+			check(t, before, out, effect, s)
+			in = out
+		}
+	})
+}
+
+func check(t *rapid.T, before, out consumer.Intent, effect consumer.Effect, s consumer.Step) {
+	changed := effect == consumer.Applied || effect == consumer.Alarm
+	switch {
+	case changed && out.N != before.N+1, !changed && out.N != before.N:
+		t.Fatalf("N went from %d to %d with effect %d", before.N, out.N, effect)
+	case out.Claims != before.Claims && (out.State != consumer.Started || out.Nonce != s.Nonce):
+		t.Fatalf("a claim without its nonce: %+v", out)
+	case before.State == consumer.Started && out.State == consumer.Started && out.Claims != before.Claims:
+		t.Fatal("a claim was taken over by a claim")
+	case (before.State == consumer.Created || before.State == consumer.Ended) && out.State != before.State && out.State != consumer.Ended:
+		t.Fatalf("%s became %s", before.State, out.State)
+	case before.Conversation != "" && out.Conversation != before.Conversation:
+		t.Fatalf("the conversation changed from %s to %s", before.Conversation, out.Conversation)
+	case (out.State == consumer.Created || out.State == consumer.Ended) && out.Conversation == "":
+		t.Fatalf("%s without a conversation", out.State)
+	case len(out.History) > consumer.HistoryLimit:
+		t.Fatalf("%d transitions remembered", len(out.History))
+	case changed && out.History[len(out.History)-1].N != out.N:
+		t.Fatal("the newest transition is not in the history")
+	}
+}
+
+func TestKeyIsStable(t *testing.T) {
+	t.Parallel()
+	// In every ledger: a change here would call everybody again.
+	if got, want := consumer.Key("acme-sales", "/crm", "lead-1"), "9c26876a-b9f3-5d5a-9c6a-0e36deb41b6e"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if consumer.Key("a", "s", "1") == consumer.Key("b", "s", "1") || consumer.Key("a", "s", "1") == consumer.Key("a", "t", "1") {
+		t.Error("lane and source are not part of the key")
+	}
+}
