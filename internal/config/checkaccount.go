@@ -1,0 +1,162 @@
+package config
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The bounds of what a list in the file may hold; each entry costs time at
+// every error that the provider answers.
+const (
+	maxPatterns = 32
+	maxPattern  = 256
+)
+
+// headerName is a header's name as RFC 9110 has it.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
+
+// checkSettings checks the account's settings in the block at path.
+func (d *decoder) checkSettings(path string, s *Settings) {
+	at := func(key string) string { return path + "." + key }
+	d.provider(at("provider"), s.Provider)
+	d.base(at("url"), &s.URL)
+	d.checkAuth(at("auth"))
+	within(d, at("limit"), s.Limit, 1, 10000)
+	if s.LimitMax != 0 && (s.LimitMax < s.Limit || s.LimitMax > 10000) {
+		d.add(at("limit_max"), "must be between limit (%d) and 10000, or 0", s.Limit)
+	}
+	if s.Reserve < 0 || s.Reserve > 0 && s.Reserve >= s.Limit {
+		d.add(at("reserve"), "must be at least 0 and less than limit (%d)", s.Limit)
+	}
+	d.oneOf(at("pacing.preset"), s.Pacing.Preset, "frugal", "tight")
+	within(d, at("pacing.mean_call"), s.Pacing.MeanCall, 100*time.Millisecond, 4*time.Hour)
+	within(d, at("timeout"), s.Timeout, time.Second, 2*time.Minute)
+	within(d, at("max_call"), s.MaxCall, time.Second, 24*time.Hour)
+	d.patterns(at("full_when"), s.FullWhen)
+	d.statuses(at("refused_statuses"), s.RefusedStatuses)
+	d.headers(at("headers"), s.Headers)
+	within(d, at("breaker.failures"), s.Breaker.Failures, 1, 1000)
+	within(d, at("breaker.open"), s.Breaker.Open, 100*time.Millisecond, time.Hour)
+}
+
+func (d *decoder) provider(path, name string) {
+	switch {
+	case !d.has(path):
+		d.add(path, "is missing")
+	case name == "anyreach":
+		d.add(path, "anyreach is not available in this version")
+	default:
+		d.oneOf(path, name, Oration)
+	}
+}
+
+// base checks the API's URL and takes the slash from its end. No text repeats
+// it: there may be a password in it.
+func (d *decoder) base(path string, raw *string) {
+	if !d.has(path) {
+		d.add(path, "is missing")
+		return
+	}
+	u, err := url.Parse(*raw)
+	switch {
+	case err != nil:
+		d.add(path, "must be a URL")
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+		d.add(path, "must be https, or http on loopback")
+	case u.Hostname() == "":
+		d.add(path, "must have a host")
+	case badPort(u):
+		d.add(path, "must have a port from 0 to 65535, or none")
+	case u.User != nil:
+		d.add(path, "must not hold credentials: give them under auth")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		d.add(path, "must end with its path: no query and no fragment")
+	}
+	*raw = strings.TrimRight(*raw, "/")
+}
+
+// checkAuth checks which of the credentials are given; looking them up found
+// the other faults.
+func (d *decoder) checkAuth(path string) {
+	key, workspace, bearer := path+".api_key", path+".workspace_id", path+".bearer"
+	switch {
+	case !d.has(path):
+		d.add(path, "is missing")
+	case d.has(bearer) && (d.has(key) || d.has(workspace)):
+		d.add(path, "must have either api_key with workspace_id, or bearer")
+	case !d.has(bearer) && !d.has(key) && !d.has(workspace):
+		d.add(path, "must have api_key with workspace_id, or bearer")
+	default:
+		d.together(key, workspace)
+	}
+}
+
+func (d *decoder) oneOf(path, value string, words ...string) {
+	if slices.Contains(words, value) {
+		return
+	}
+	text := "must be " + strings.Join(words, " or ")
+	if near := nearest(value, words); near != "" && len(words) > 1 {
+		text += "; did you mean " + near + "?"
+	}
+	d.add(path, "%s", text)
+}
+
+func (d *decoder) patterns(path string, patterns []string) {
+	if n := len(patterns); n == 0 || n > maxPatterns {
+		d.add(path, "must have 1 to %d patterns; leave it out for the default", maxPatterns)
+		return
+	}
+	for i, p := range patterns {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		if len(p) > maxPattern {
+			d.add(at, "is longer than %d bytes", maxPattern)
+			continue
+		}
+		re, err := regexp.Compile("(?i)" + p)
+		switch {
+		case err != nil:
+			d.add(at, "is not a regular expression")
+		case re.MatchString(""):
+			d.add(at, "matches every text: no item would ever be rejected")
+		}
+	}
+}
+
+// statuses refuses those that have a meaning of their own.
+func (d *decoder) statuses(path string, statuses []int) {
+	seen := map[int]bool{}
+	for i, status := range statuses {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		switch {
+		case status < 400 || status > 599:
+			d.add(at, "must be between 400 and 599")
+		case status == 401 || status == 403 || status == 429:
+			d.add(at, "must not be 401, 403 or 429, which have a meaning of their own")
+		case seen[status]:
+			d.add(at, "is given twice")
+		}
+		seen[status] = true
+	}
+}
+
+func (d *decoder) headers(path string, h Headers) {
+	seen := map[string]string{}
+	for _, header := range [][2]string{{"limit", h.Limit}, {"remaining", h.Remaining}, {"reset", h.Reset}} {
+		key, name := header[0], header[1]
+		if name == "" {
+			continue
+		}
+		at, folded := path+"."+key, strings.ToLower(name)
+		if !headerName.MatchString(name) {
+			d.add(at, "must be the name of a header")
+		} else if seen[folded] != "" {
+			d.add(at, "names the same header as %s", seen[folded])
+		}
+		seen[folded] = key
+	}
+}

@@ -1,0 +1,226 @@
+package config
+
+import (
+	"fmt"
+	"iter"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/weirhq/weir/schema"
+)
+
+// identity is what a lane's or an account's name looks like: it becomes part
+// of subjects, of consumers' names and of the ledger's keys.
+var identity = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// maxLabel bounds a label, in bytes.
+const maxLabel = 80
+
+// accounts checks accounts and lanes, and puts each lane to its account.
+func (d *decoder) accounts(f *file) []Account {
+	d.names(f)
+	all := f.Accounts
+	byName := map[string]int{}
+	for i, path := range d.whole("accounts", len(all)) {
+		d.checkSettings(path, &all[i].Settings)
+		byName[all[i].Name] = i
+	}
+	if len(f.Lanes) == 0 {
+		d.add("lanes", "must have at least one lane")
+	}
+	for i, path := range d.whole("lanes", len(f.Lanes)) {
+		block := &f.Lanes[i]
+		lane := d.lane(path, block)
+		if !d.has(path + ".account") {
+			d.checkSettings(path, &block.Settings)
+			all = append(all, Account{Name: block.Name, Settings: block.Settings, Lanes: []Lane{lane}})
+			continue
+		}
+		d.borrows(path, block)
+		if at, ok := byName[block.Account]; ok {
+			all[at].Lanes = append(all[at].Lanes, lane)
+		} else {
+			d.add(path+".account", "there is no account of that name under accounts")
+		}
+	}
+	for i, path := range d.whole("accounts", len(f.Accounts)) {
+		if len(all[i].Lanes) == 0 {
+			d.add(path, "no lane names this account %q", clip(all[i].Name))
+		}
+	}
+	d.twins(f)
+	return all
+}
+
+// whole yields the index and path of each of a list's n items that is a block:
+// of another there is nothing more to say.
+func (d *decoder) whole(list string, n int) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for i := range n {
+			path := list + "[" + strconv.Itoa(i) + "]"
+			if !d.flagged[path] && !yield(i, path) {
+				return
+			}
+		}
+	}
+}
+
+// names checks the names of accounts and lanes. A lane that carries settings
+// is an account too.
+func (d *decoder) names(f *file) {
+	accounts, lanes := map[string]string{}, map[string]string{}
+	for i, path := range d.whole("accounts", len(f.Accounts)) {
+		d.distinct(path+".name", f.Accounts[i].Name, accounts)
+	}
+	for i, path := range d.whole("lanes", len(f.Lanes)) {
+		d.distinct(path+".name", f.Lanes[i].Name, lanes)
+		if !d.has(path + ".account") {
+			d.distinct(path+".name", f.Lanes[i].Name, accounts)
+		}
+	}
+}
+
+// distinct checks one name against those of its kind, and adds it to them.
+func (d *decoder) distinct(path, name string, taken map[string]string) {
+	first, twice := taken[name]
+	switch {
+	case !d.has(path):
+		d.add(path, "is missing")
+	case !identity.MatchString(name):
+		d.add(path, "must be 1 to 32 of a-z, 0-9 and -")
+	case twice:
+		d.add(path, "is already the name of %s on line %d", strings.TrimSuffix(first, ".name"), d.place(first).line)
+	default:
+		taken[name] = path
+	}
+}
+
+// lane checks what is the lane's own.
+func (d *decoder) lane(path string, block *laneBlock) Lane {
+	lane := block.Lane
+	if lane.Label == "" {
+		lane.Label = lane.Name
+	}
+	if len(lane.Label) > maxLabel || strings.ContainsFunc(lane.Label, func(r rune) bool { return r < ' ' }) {
+		d.add(path+".label", "must be one line of at most %d bytes", maxLabel)
+	}
+	within(d, path+".weight", lane.Weight, 1, 100)
+	within(d, path+".batch", lane.Batch, 1, 100)
+	within(d, path+".doubt_limit", lane.DoubtLimit, 0, 10000)
+	within(d, path+".max_event", lane.MaxEvent, KiB, 8*MiB)
+	if lane.Doubt == "resend" {
+		d.add(path+".doubt", "must be park: this provider takes no id of ours, so resend could call a person twice")
+	}
+	d.oneOf(path+".doubt", lane.Doubt, Park)
+	if d.has(path+".weight") && !d.has(path+".account") {
+		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
+	}
+	lane.Routes = d.routes(path+".routes", block.Rules)
+	return lane
+}
+
+// borrows refuses settings in a lane that takes them from a named account.
+func (d *decoder) borrows(path string, block *laneBlock) {
+	for key := range fieldsOf(reflect.ValueOf(&block.Settings).Elem()) {
+		if at := path + "." + key; d.has(at) {
+			d.add(at, "belongs to the account %q that this lane names: give it there", clip(block.Account))
+		}
+	}
+}
+
+// routes compiles the routes; each fault stands at its own line.
+func (d *decoder) routes(path string, blocks []routeBlock) *schema.Routes {
+	if len(blocks) == 0 {
+		d.add(path, "must have at least one route")
+		return nil
+	}
+	sources := make([]schema.RouteSource, len(blocks))
+	for i, at := range d.whole(path, len(blocks)) {
+		if !d.has(at + ".type") {
+			d.add(at+".type", "is missing")
+		}
+		if len(blocks[i].Request) == 0 {
+			d.add(at+".request", "is missing or empty")
+		}
+		sources[i] = schema.RouteSource(blocks[i])
+	}
+	routes, err := schema.CompileRoutes(sources)
+	if err != nil {
+		d.routeErrors(path, err)
+	}
+	return routes
+}
+
+func (d *decoder) routeErrors(path string, err error) {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here, node by node
+	case *schema.RouteError:
+		if at := path + e.Path; !d.told(at) {
+			d.addAt(d.place(at), at, "%v", e.Err)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			d.routeErrors(path, inner)
+		}
+	case interface{ Unwrap() error }:
+		d.routeErrors(path, e.Unwrap())
+	default:
+		d.addAt(d.place(path), path, "%v", err)
+	}
+}
+
+// twins reports blocks that are one workspace under two limits.
+func (d *decoder) twins(f *file) {
+	first := map[string]string{} // the workspace: what is to be said of its block
+	for i, a := range f.Accounts {
+		d.twin("accounts["+strconv.Itoa(i)+"]", "account", a.Name, a.Settings, first)
+	}
+	for i, path := range d.whole("lanes", len(f.Lanes)) {
+		if l := f.Lanes[i]; !d.has(path + ".account") {
+			d.twin(path, "lane", l.Name, l.Settings, first)
+		}
+	}
+}
+
+func (d *decoder) twin(path, kind, name string, s Settings, first map[string]string) {
+	key := workspace(s)
+	if key == "" {
+		return
+	}
+	if other, ok := first[key]; ok {
+		d.add(path+".auth", "%s %q is the same workspace as %s, and together they would pass its limit: "+
+			"describe it once under accounts and let each lane name it", kind, clip(name), other)
+		return
+	}
+	first[key] = fmt.Sprintf("%s %q on line %d", kind, clip(name), d.place(path).line)
+}
+
+// workspace tells the provider's workspaces apart: by host and by workspace or
+// credential. The API's path is left out, for v1 and v2 serve the same ones.
+// It is empty where that cannot be told.
+func workspace(s Settings) string {
+	u, err := url.Parse(s.URL)
+	credential := "w " + strings.ToLower(s.Auth.WorkspaceID.Reveal())
+	if s.Auth.WorkspaceID == "" {
+		credential = "b " + s.Auth.Bearer.Reveal()
+	}
+	if err != nil || len(credential) == len("w ") {
+		return ""
+	}
+	port := u.Port()
+	if port == "" && u.Scheme == "https" {
+		port = "443"
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	return strings.Join([]string{s.Provider, host, port, credential}, "\n")
+}
+
+// clip bounds a name that is repeated in a problem before it was found right.
+func clip(name string) string {
+	if len(name) > 40 {
+		return name[:40]
+	}
+	return name
+}

@@ -1,0 +1,53 @@
+package config
+
+import "github.com/weirhq/weir/schema"
+
+// Park is what a lane does with an event in doubt: keep it for a person.
+const Park = "park"
+
+// Lane is one queue of events bound for an account.
+type Lane struct {
+	// Name is the lane's identity for ever: one to 32 of a-z, 0-9 and hyphen.
+	Name string `yaml:"name"`
+	// Label is shown to people and may change, at most 80 bytes; default Name.
+	Label string `yaml:"label"`
+	// Weight is the lane's share of a named account, 1 to 100; default 1.
+	Weight int `yaml:"weight"`
+	// Batch is how many conversations one request asks for at most, 1 to 100;
+	// default 20.
+	Batch int `yaml:"batch"`
+	// DoubtLimit is how many doubts within ten minutes are borne before the
+	// lane pauses, at most 10000; default 5; 0: any number.
+	DoubtLimit int `yaml:"doubt_limit"`
+	// MaxEvent is the largest event taken, 1KiB to 8MiB; default 256KiB.
+	MaxEvent Size `yaml:"max_event"`
+	// Doubt is Park.
+	Doubt string `yaml:"doubt"`
+	// Routes are compiled from the block's routes; the first match wins.
+	Routes *schema.Routes `yaml:"-"`
+}
+
+// laneBlock is a lane as the file has it: with the name of an account, or with
+// an account's settings.
+type laneBlock struct {
+	Lane     `yaml:",inline"`
+	Account  string `yaml:"account"`
+	Settings `yaml:",inline"`
+	Rules    []routeBlock `yaml:"routes"`
+}
+
+// routeBlock is a route as the file has it.
+type routeBlock struct {
+	Type    string         `yaml:"type"`
+	When    string         `yaml:"when"`
+	Request map[string]any `yaml:"request"`
+}
+
+func (l *laneBlock) defaults() {
+	l.Weight = 1
+	l.Batch = 20
+	l.DoubtLimit = 5
+	l.MaxEvent = 256 * KiB
+	l.Doubt = Park
+	l.Settings.defaults()
+}
