@@ -1,0 +1,227 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+// format is the major version of entry. It rises only when an older Weir could
+// no longer act rightly on what a newer one wrote.
+const format = 1
+
+// Bounds that keep an entry small, in bytes. An event's source and id may be
+// longer; the key was made of the whole of them.
+const (
+	maxReason     = 300
+	maxLineReason = 120
+	maxName       = 1024
+	maxOthers     = 32
+)
+
+// entry is the stored form of an intent. It is read by other versions of Weir:
+// members may be added, and never change their meaning. Lane and key are in the
+// subject.
+type entry struct {
+	V     int            `json:"v"`
+	Write string         `json:"w"` // fresh with each Store
+	State consumer.State `json:"state"`
+
+	N        int `json:"n"`
+	Claims   int `json:"claims,omitzero"`
+	Attempts int `json:"attempts,omitzero"`
+
+	Nonce     string    `json:"nonce,omitzero"`
+	Claimed   time.Time `json:"claimed,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+
+	Source string `json:"source,omitzero"`
+	ID     string `json:"id,omitzero"`
+	Type   string `json:"type,omitzero"`
+	Digest string `json:"digest,omitzero"`
+
+	Conversation string   `json:"conversation,omitzero"`
+	Others       []string `json:"others,omitzero"`
+	Class        string   `json:"class,omitzero"`
+	Reason       string   `json:"reason,omitzero"`
+
+	First   time.Time `json:"first,omitzero"`
+	History []line    `json:"history,omitzero"`
+}
+
+// line is one stored line of a timeline.
+type line struct {
+	N      int            `json:"n"`
+	State  consumer.State `json:"state"`
+	Claim  int            `json:"claim,omitzero"`
+	At     time.Time      `json:"at"`
+	By     string         `json:"by,omitzero"`
+	Reason string         `json:"reason,omitzero"`
+}
+
+// members are the names that entry knows.
+var members = func() map[string]bool {
+	known := map[string]bool{}
+	for f := range reflect.TypeFor[entry]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		known[name] = true
+	}
+	return known
+}()
+
+// unknown are the members of an entry that this version does not know.
+type unknown map[string]json.RawMessage
+
+// encode returns the stored form of in, with the members that were there
+// before and that this version does not know.
+func encode(in consumer.Intent, write string, extra unknown) ([]byte, error) {
+	data, err := json.Marshal(newEntry(in, write))
+	if err != nil || len(extra) == 0 {
+		return data, err
+	}
+	merged := maps.Clone(extra)
+	if err := json.Unmarshal(data, &merged); err != nil {
+		return nil, err
+	}
+	return json.Marshal(merged)
+}
+
+func newEntry(in consumer.Intent, write string) entry {
+	e := entry{
+		V: format, Write: write, State: in.State,
+		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
+		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
+		Source: cut(in.Source, maxName), ID: cut(in.ID, maxName), Type: cut(in.Type, maxName), Digest: in.Digest,
+		Conversation: in.Conversation, Class: in.Class, Reason: cut(in.Reason, maxReason),
+		First: in.First.UTC(),
+	}
+	e.Others = in.Others[max(0, len(in.Others)-maxOthers):]
+	for _, t := range in.History[max(0, len(in.History)-consumer.HistoryLimit):] {
+		e.History = append(e.History, line{
+			N: t.N, State: t.State, Claim: t.Claim, At: t.At.UTC(),
+			By: cut(t.By, maxLineReason), Reason: cut(t.Reason, maxLineReason),
+		})
+	}
+	return e
+}
+
+// decode reads a stored entry.
+func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
+	fail := func(problem any) (consumer.Intent, unknown, error) {
+		return consumer.Intent{}, nil, fmt.Errorf("entry %s.%s: %v", lane, key, problem)
+	}
+	var head struct {
+		V int `json:"v"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return fail(err)
+	}
+	if head.V > format {
+		return fail(fmt.Sprintf("a newer Weir wrote it (format %d, this one reads %d): run the newer one", head.V, format))
+	}
+	var e entry
+	if err := json.Unmarshal(data, &e); err != nil {
+		return fail(err)
+	}
+	if e.V < format || e.State == consumer.Absent {
+		return fail("it has no format or no state")
+	}
+	var extra unknown
+	if err := json.Unmarshal(data, &extra); err != nil {
+		return fail(err)
+	}
+	maps.DeleteFunc(extra, func(name string, _ json.RawMessage) bool { return members[name] })
+	return e.intent(lane, key), extra, nil
+}
+
+// writeOf returns the id of the write that stored this value; empty if it
+// cannot be read.
+func writeOf(data []byte) string {
+	var e struct {
+		Write string `json:"w"`
+	}
+	if json.Unmarshal(data, &e) != nil {
+		return ""
+	}
+	return e.Write
+}
+
+func (e entry) intent(lane, key string) consumer.Intent {
+	in := consumer.Intent{
+		Lane: lane, Key: key, State: e.State,
+		N: e.N, Claims: e.Claims, Attempts: e.Attempts,
+		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
+		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
+		Conversation: e.Conversation, Others: e.Others, Class: e.Class, Reason: e.Reason,
+		First: e.First,
+	}
+	for _, t := range e.History {
+		in.History = append(in.History, consumer.Transition{
+			N: t.N, State: t.State, Claim: t.Claim, At: t.At, By: t.By, Reason: t.Reason,
+		})
+	}
+	return in
+}
+
+// cut shortens s to at most limit bytes of valid UTF-8.
+func cut(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= limit {
+		return s
+	}
+	const dots = "…"
+	end := limit - len(dots)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + dots
+}
+
+// memoryLimit is how many entries' unknown members are remembered: far more
+// than are between their Load and their Store at one time.
+const memoryLimit = 4096
+
+// memory remembers the unknown members of entries that were read or written
+// lately, so that Store need not read before it writes.
+type memory struct {
+	mu sync.Mutex
+	m  map[string]remembered
+}
+
+type remembered struct {
+	revision uint64
+	extra    unknown
+}
+
+func (m *memory) put(path string, revision uint64, extra unknown) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.m == nil {
+		m.m = make(map[string]remembered)
+	}
+	old, ok := m.m[path]
+	if ok && old.revision > revision {
+		return
+	}
+	if !ok && len(m.m) >= memoryLimit {
+		for victim := range m.m {
+			delete(m.m, victim)
+			break
+		}
+	}
+	m.m[path] = remembered{revision, extra}
+}
+
+func (m *memory) get(path string, revision uint64) (unknown, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.m[path]
+	return r.extra, ok && r.revision == revision
+}

@@ -1,0 +1,222 @@
+// Package ledger keeps the intents of Weir in a JetStream key-value bucket and
+// implements consumer.Ledger on it.
+//
+// # What is stored
+//
+// The bucket is WEIR_LEDGER, that is, the stream KV_WEIR_LEDGER with the
+// subjects $KV.WEIR_LEDGER.>. The key of an intent is
+//
+//	<lane>.<intent UUID>
+//
+// and its value a JSON object (see entry) with a format version, v. An entry of
+// a newer major version is refused. Members that this version does not know
+// survive each rewrite, so old and new replicas can run side by side.
+//
+// The stream is file storage, history 1, Discard New, with its room reserved:
+// a full ledger refuses a write, it never drops an entry. It is made without
+// direct gets (AllowDirect is false), because a direct get is answered by any
+// replica and may be old; so every read here is answered by the leader.
+//
+// # What is promised
+//
+// Store is a compare-and-set on the entry's revision, its sequence in the
+// stream. Each write carries a write id of its own, w. An answer that was lost
+// is settled by sending the very same bytes again with the same expected
+// revision: at most one copy can be stored, and if the broker says that the
+// revision is another one by now, the leader is read and w tells whether the
+// newest entry is this write. A copy that arrives late is refused by its
+// expected revision.
+//
+// A crash leaves behind either the old entry or the new one. A caller that died
+// before it had its answer finds out by Load.
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+// Bucket is the name of the key-value bucket, Stream that of the stream it is.
+const (
+	Bucket = "WEIR_LEDGER"
+	Stream = "KV_" + Bucket
+)
+
+const subjects = "$KV." + Bucket + "."
+
+// Defaults of Config.
+const (
+	DefaultMaxBytes = 1 << 30 // an entry has about 1 KiB: a million intents
+	DefaultBudget   = 45 * time.Second
+)
+
+// Config is how the ledger is kept. Zero fields get their defaults.
+type Config struct {
+	// Replicas is how many copies the broker keeps: 1 on a single server, 3 on
+	// a cluster. Default 1. An existing ledger with fewer is refused.
+	Replicas int
+	// MaxBytes is the room reserved, in bytes. Default DefaultMaxBytes. It may
+	// be changed later, but not below what is in use.
+	MaxBytes int64
+	// Budget is how long one read or write is tried again while the broker does
+	// not answer. It outlasts the election of a leader, which takes up to 9 s.
+	// Default DefaultBudget.
+	Budget time.Duration
+}
+
+// Ledger is the table of intents. Its methods may be called concurrently.
+type Ledger struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	prefix string // of a subject to publish to
+	budget time.Duration
+	known  memory
+}
+
+var _ consumer.Ledger = (*Ledger)(nil)
+
+// Open creates the bucket, or checks the existing one: settings that would
+// break a promise are errors that name the setting. js is used for as long as
+// the ledger is; its connection must not buffer publishes while it is
+// disconnected (nats.ReconnectBufSize(-1)).
+func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, error) {
+	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, DefaultMaxBytes)
+	cfg.Budget = cmp.Or(cfg.Budget, DefaultBudget)
+	l := &Ledger{js: js, prefix: prefix(js), budget: cfg.Budget}
+	if err := l.provision(ctx, wanted(cfg)); err != nil {
+		return nil, fmt.Errorf("open the ledger: stream %s: %w", Stream, err)
+	}
+	return l, nil
+}
+
+// provision makes the stream what it must be.
+func (l *Ledger) provision(ctx context.Context, want jetstream.StreamConfig) error {
+	err := l.retry(ctx, func(ctx context.Context) error {
+		var err error
+		l.stream, err = find(ctx, l.js, want)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	info := l.stream.CachedInfo()
+	if err := check(info.Config, want); err != nil {
+		return err
+	}
+	return l.resize(ctx, info, want.MaxBytes)
+}
+
+// prefix returns what a key's subject begins with when it is published to. In a
+// JetStream domain the bucket is reached below the domain's API.
+func prefix(js jetstream.JetStream) string {
+	if domain := js.Options().Domain; domain != "" {
+		return "$JS." + domain + ".API." + subjects
+	}
+	return subjects
+}
+
+// wanted is the bucket's stream: what a key-value client would make, without
+// direct gets.
+func wanted(cfg Config) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              Stream,
+		Description:       "Weir: what was done for each event",
+		Subjects:          []string{subjects + ">"},
+		Retention:         jetstream.LimitsPolicy,
+		Storage:           jetstream.FileStorage,
+		Discard:           jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1,
+		MaxMsgs:           -1,
+		MaxConsumers:      -1,
+		MaxMsgSize:        -1,
+		MaxBytes:          cfg.MaxBytes,
+		Replicas:          cfg.Replicas,
+		Duplicates:        2 * time.Minute,
+		AllowRollup:       true,
+		DenyDelete:        true,
+		AllowDirect:       false,
+	}
+}
+
+// find returns the stream, which it creates if there is none.
+func find(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := js.Stream(ctx, want.Name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s, err
+	}
+	s, err = js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another replica was faster
+		return js.Stream(ctx, want.Name)
+	}
+	return s, err
+}
+
+// check names every setting of an existing stream that would break a promise.
+func check(got, want jetstream.StreamConfig) error {
+	var errs []error
+	complain := func(bad bool, field string, got, want any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("%s is %v, must be %v", field, got, want))
+		}
+	}
+	complain(!slices.Equal(got.Subjects, want.Subjects), "subjects", got.Subjects, want.Subjects)
+	complain(got.Retention != want.Retention, "retention", got.Retention, want.Retention)
+	complain(got.Storage != want.Storage, "storage", got.Storage, want.Storage)
+	complain(got.Discard != want.Discard, "discard", got.Discard, want.Discard)
+	complain(got.MaxMsgsPerSubject != 1, "max_msgs_per_subject", got.MaxMsgsPerSubject, 1)
+	complain(got.MaxMsgs > 0, "max_msgs", got.MaxMsgs, "unlimited")
+	complain(got.MaxAge != 0, "max_age", got.MaxAge, "unlimited")
+	complain(got.AllowDirect, "allow_direct", got.AllowDirect, false)
+	complain(got.NoAck, "no_ack", got.NoAck, false)
+	complain(got.Sealed, "sealed", got.Sealed, false)
+	complain(got.Mirror != nil, "mirror", "set", "unset")
+	complain(len(got.Sources) > 0, "sources", "set", "unset")
+	complain(got.Replicas < want.Replicas, "num_replicas", got.Replicas, want.Replicas)
+	return errors.Join(errs...)
+}
+
+// resize sets the room of an existing stream. The broker would make room by
+// dropping the oldest entries, so room in use, and an eighth of head room, is
+// never given up.
+func (l *Ledger) resize(ctx context.Context, info *jetstream.StreamInfo, room int64) error {
+	cfg := info.Config
+	if cfg.MaxBytes == room {
+		return nil
+	}
+	if used := int64(min(info.State.Bytes, 1<<62)); used > room-room/8 {
+		return fmt.Errorf("max_bytes cannot be lowered to %d: %d bytes are in use", room, used)
+	}
+	cfg.MaxBytes = room
+	s, err := l.js.UpdateStream(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("set max_bytes to %d: %w", room, err)
+	}
+	l.stream = s
+	return nil
+}
+
+var (
+	lanes = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	keys  = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
+
+// path returns the part of an entry's subject after the bucket.
+func path(lane, key string) (string, error) {
+	if !lanes.MatchString(lane) {
+		return "", fmt.Errorf("lane name %q: must be 1 to 32 of a-z, 0-9 and -", lane)
+	}
+	if !keys.MatchString(key) {
+		return "", fmt.Errorf("intent key %q: must be a lower-case UUID", key)
+	}
+	return lane + "." + key, nil
+}

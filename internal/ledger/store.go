@@ -1,0 +1,228 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+// Load implements consumer.Ledger.
+func (l *Ledger) Load(ctx context.Context, lane, key string) (consumer.Intent, uint64, error) {
+	absent := consumer.Intent{Lane: lane, Key: key}
+	p, err := path(lane, key)
+	if err != nil {
+		return absent, 0, fmt.Errorf("load: %w", err)
+	}
+	h, err := l.read(ctx, p)
+	if err != nil {
+		return absent, 0, fmt.Errorf("load %s from the ledger: %w", p, err)
+	}
+	if h.gone {
+		return absent, 0, nil
+	}
+	in, extra, err := decode(lane, key, h.data)
+	if err != nil {
+		return absent, 0, fmt.Errorf("load from the ledger: %w", err)
+	}
+	l.known.put(p, h.revision, extra)
+	return in, h.revision, nil
+}
+
+// Store implements consumer.Ledger. Reasons, and an event's source, id and
+// type, are cut to the bounds of an entry.
+func (l *Ledger) Store(ctx context.Context, in consumer.Intent, revision uint64) (uint64, error) {
+	p, err := path(in.Lane, in.Key)
+	if err != nil {
+		return 0, fmt.Errorf("store: %w", err)
+	}
+	if in.State == consumer.Absent {
+		return 0, fmt.Errorf("store %s: an entry needs a state", p)
+	}
+	extra, err := l.unknown(ctx, p, in, revision)
+	if err != nil {
+		return 0, fmt.Errorf("store %s in the ledger: %w", p, err)
+	}
+	w := write{path: p, id: nuid.Next(), expect: revision}
+	if w.data, err = encode(in, w.id, extra); err != nil {
+		return 0, fmt.Errorf("store %s: %w", p, err)
+	}
+	stored, err := l.write(ctx, w)
+	if err != nil {
+		return 0, fmt.Errorf("store %s in the ledger: %w", p, err)
+	}
+	l.known.put(p, stored, extra)
+	return stored, nil
+}
+
+// unknown returns the members of the entry at revision that this version does
+// not know.
+func (l *Ledger) unknown(ctx context.Context, p string, in consumer.Intent, revision uint64) (unknown, error) {
+	if revision == 0 {
+		return nil, nil
+	}
+	if extra, ok := l.known.get(p, revision); ok {
+		return extra, nil
+	}
+	h, err := l.read(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if h.gone || h.revision != revision {
+		return nil, consumer.ErrConflict
+	}
+	_, extra, err := decode(in.Lane, in.Key, h.data)
+	return extra, err
+}
+
+// head is the newest message of a key.
+type head struct {
+	revision uint64 // its sequence; 0 if there is no message at all
+	gone     bool   // there is none, or it says that the key was removed
+	data     []byte
+}
+
+// read asks the leader for the newest message of a key.
+func (l *Ledger) read(ctx context.Context, p string) (head, error) {
+	var h head
+	err := l.retry(ctx, func(ctx context.Context) error {
+		var err error
+		h, err = l.readOnce(ctx, p)
+		return err
+	})
+	return h, err
+}
+
+func (l *Ledger) readOnce(ctx context.Context, p string) (head, error) {
+	m, err := l.stream.GetLastMsgForSubject(ctx, subjects+p)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return head{gone: true}, nil
+	}
+	if err != nil {
+		return head{}, err
+	}
+	return head{revision: m.Sequence, gone: removed(m.Header), data: m.Data}, nil
+}
+
+// removed reports whether a message of a key-value bucket says that the key was
+// deleted, purged or has expired.
+func removed(h nats.Header) bool {
+	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// write is one Store: the same bytes and the same expectation however often
+// they are sent.
+type write struct {
+	path   string
+	data   []byte
+	id     string
+	expect uint64
+}
+
+// errAgain is a write that is not settled yet.
+var errAgain = errors.New("the ledger's leader has not caught up")
+
+// write sends w until it is known to be stored or to have lost.
+func (l *Ledger) write(ctx context.Context, w write) (uint64, error) {
+	var stored uint64
+	lost := false // an earlier copy may have been stored, or may be yet
+	err := l.retry(ctx, func(ctx context.Context) error {
+		ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: l.prefix + w.path, Data: w.data, Header: nats.Header{}},
+			jetstream.WithExpectLastSequencePerSubject(w.expect), jetstream.WithRetryAttempts(0))
+		if err == nil {
+			stored = ack.Sequence
+			return nil
+		}
+		if !outpaced(err) {
+			lost = true
+			return err
+		}
+		stored, err = l.settle(ctx, &w, lost)
+		return err
+	})
+	return stored, err
+}
+
+// settle finds out why the broker says that the key has another revision than
+// the one expected: this write was stored before, the key has the mark of a
+// removal, or somebody else was faster. While an earlier copy of the write may
+// be on its way, only a newer entry proves that it can never be stored.
+func (l *Ledger) settle(ctx context.Context, w *write, lost bool) (uint64, error) {
+	h, err := l.readOnce(ctx, w.path)
+	switch {
+	case err != nil:
+		return 0, err
+	case h.gone && h.revision > w.expect && w.expect == 0:
+		w.expect = h.revision
+		return 0, errAgain
+	case !h.gone && writeOf(h.data) == w.id:
+		return h.revision, nil
+	case lost && h.revision <= w.expect:
+		return 0, errAgain
+	default:
+		return 0, consumer.ErrConflict
+	}
+}
+
+// outpaced reports whether the broker refused a write because of its expected
+// revision. A replicated stream has a code of its own for it.
+func outpaced(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+const (
+	firstWait = 20 * time.Millisecond
+	maxWait   = time.Second
+	attempts  = 22 // that fit in the budget if none is answered: 2 s each of 45 s
+)
+
+// retry calls op until it succeeds, fails for good, or the budget is spent.
+func (l *Ledger) retry(ctx context.Context, op func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.budget)
+	defer cancel()
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		err := once(ctx, l.budget/attempts, op)
+		if err == nil || !transient(err) {
+			return err
+		}
+		timer := time.NewTimer(wait/2 + rand.N(wait/2))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("gave up: %w", err)
+		}
+	}
+}
+
+func once(ctx context.Context, limit time.Duration, op func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return op(ctx)
+}
+
+// storeFailed is the broker's code for a stream that can take no more: at its
+// limits, or its disk failed. Asking again does not help.
+const storeFailed jetstream.ErrorCode = 10077
+
+// transient reports whether the broker may answer otherwise if it is asked
+// again: anything but its own definite refusals.
+func transient(err error) bool {
+	if errors.Is(err, errAgain) {
+		return true
+	}
+	if errors.Is(err, consumer.ErrConflict) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) {
+		return false
+	}
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return !ok || e.Code == 503 && e.ErrorCode != storeFailed
+}
