@@ -1,0 +1,278 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/schema"
+)
+
+// Config says where the broker is and how its streams are made. Zero fields
+// get their defaults.
+type Config struct {
+	URL      string        // of one server, or several separated by commas
+	Creds    string        // path of a credentials file
+	NKey     string        // path of an nkey seed
+	User     string        // with Password
+	Password schema.Secret // of User
+	Token    schema.Secret
+	CA       string // path of the certificates to trust, in PEM form
+	Cert     string // path of the client's certificate, with Key
+	Key      string // path of the client's private key
+	Domain   string // of JetStream
+	Name     string // of the connection, in the broker's lists; default "weir"
+
+	Replicas  int           // copies of each stream: 1 on a single server, 3 on a cluster; default 1
+	AckWait   time.Duration // after which an unanswered delivery is repeated; default 60 s
+	Room      Room
+	LaneQuota int64 // messages of one lane that WEIR_EVENTS may hold; default 1,000,000
+}
+
+// Room is how many bytes each stream may hold. What does not fit is refused, so
+// that one stream never takes the room of another.
+type Room struct {
+	Events   int64 // WEIR_EVENTS; default 2 GiB
+	Outcomes int64 // WEIR_OUTCOMES, whose oldest messages make way; default 512 MiB
+	Dead     int64 // WEIR_DEAD; default 512 MiB
+}
+
+func (cfg Config) withDefaults() Config {
+	cfg.Name = cmp.Or(cfg.Name, "weir")
+	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
+	cfg.AckWait = cmp.Or(cfg.AckWait, time.Minute)
+	cfg.LaneQuota = cmp.Or(cfg.LaneQuota, 1_000_000)
+	cfg.Room.Events = cmp.Or(cfg.Room.Events, 2<<30)
+	cfg.Room.Outcomes = cmp.Or(cfg.Room.Outcomes, 512<<20)
+	cfg.Room.Dead = cmp.Or(cfg.Room.Dead, 512<<20)
+	return cfg
+}
+
+// Broker is a connection to the broker. Its methods may be called concurrently.
+type Broker struct {
+	lg  zerolog.Logger
+	cfg Config
+	nc  *nats.Conn
+	js  jetstream.JetStream
+
+	mu      sync.Mutex
+	streams map[string]jetstream.Stream // by name; handles that were used before
+}
+
+// Errors of connecting that a caller tells apart.
+var (
+	ErrNoJetStream = errors.New("JetStream is not enabled on the broker for this account")
+	ErrTooOld      = errors.New("the broker is too old: nats-server 2.12 or newer is needed")
+)
+
+// Connect connects to the broker. It keeps trying until ctx ends while no
+// server can be reached; a server that refuses the credentials, is too old or
+// has no JetStream is an error at once. Once made, the connection is renewed
+// for ever.
+func Connect(ctx context.Context, lg zerolog.Logger, cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	opts, err := cfg.options(lg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	nc, err := dial(ctx, lg, cfg.URL, opts)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	b := &Broker{lg: lg, cfg: cfg, nc: nc, streams: make(map[string]jetstream.Stream)}
+	if err := b.inspect(ctx); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connect to the broker at %s: %w", nc.ConnectedUrlRedacted(), err)
+	}
+	lg.Info().Str("url", nc.ConnectedUrlRedacted()).Str("version", nc.ConnectedServerVersion()).Msg("connected to the broker")
+	return b, nil
+}
+
+// options are the connection's settings. Nothing is buffered while it is down:
+// a publish that its caller has given up must not be sent later.
+func (cfg Config) options(lg zerolog.Logger) ([]nats.Option, error) {
+	opts := []nats.Option{
+		nats.Name(cfg.Name),
+		nats.Timeout(5 * time.Second),
+		nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: closed by Close
+				lg.Warn().Err(err).Msg("connection to the broker lost")
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			lg.Info().Str("url", nc.ConnectedUrlRedacted()).Msg("connected to the broker again")
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			lg.Warn().Err(err).Msg("the broker reports an error")
+		}),
+	}
+	return cfg.credentials(opts)
+}
+
+// credentials adds to opts how the client shows who it is, and whom it trusts.
+func (cfg Config) credentials(opts []nats.Option) ([]nats.Option, error) {
+	if cfg.Creds != "" {
+		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	}
+	if cfg.NKey != "" {
+		key, err := nats.NkeyOptionFromSeed(cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("nkey %s: %w", cfg.NKey, err)
+		}
+		opts = append(opts, key)
+	}
+	if cfg.User != "" {
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
+	}
+	if cfg.Token != "" {
+		opts = append(opts, nats.Token(cfg.Token.Reveal()))
+	}
+	if cfg.CA != "" {
+		opts = append(opts, nats.RootCAs(cfg.CA))
+	}
+	if cfg.Cert != "" {
+		opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
+	}
+	return opts, nil
+}
+
+// dial connects, however often that takes.
+func dial(ctx context.Context, lg zerolog.Logger, url string, opts []nats.Option) (*nats.Conn, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 3*time.Second) {
+		nc, err := nats.Connect(url, opts...)
+		if err == nil || !unreachable(err) {
+			return nc, err
+		}
+		lg.Warn().Err(err).Dur("retry_in", wait).Msg("the broker cannot be reached")
+		if !sleep(ctx, wait) {
+			return nil, err
+		}
+	}
+}
+
+// unreachable reports whether no server answered, as opposed to one that said
+// no.
+func unreachable(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
+}
+
+// inspect checks that the server can do what Weir needs. A cluster that has
+// just started gets a few seconds to elect its leader.
+func (b *Broker) inspect(ctx context.Context) error {
+	if v := b.nc.ConnectedServerVersion(); !atLeast(v, 2, 12) {
+		return fmt.Errorf("%w, this one is %s", ErrTooOld, v)
+	}
+	var err error
+	if b.cfg.Domain == "" {
+		b.js, err = jetstream.New(b.nc)
+	} else {
+		b.js, err = jetstream.NewWithDomain(b.nc, b.cfg.Domain)
+	}
+	if err != nil {
+		return err
+	}
+	err = retry(ctx, 5*time.Second, func(ctx context.Context) error {
+		_, err := b.js.AccountInfo(ctx)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return ErrNoJetStream
+	}
+	return err
+}
+
+// atLeast reports whether a version such as 2.15.2-beta.1 is major.minor or
+// newer.
+func atLeast(version string, major, minor int) bool {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	x, err1 := strconv.Atoi(parts[0])
+	y, err2 := strconv.Atoi(parts[1])
+	return err1 == nil && err2 == nil && (x > major || x == major && y >= minor)
+}
+
+// JetStream returns the connection's JetStream, for the ledger.
+func (b *Broker) JetStream() jetstream.JetStream { return b.js }
+
+// Close sends what is under way, such as a Nak, and closes the connection.
+func (b *Broker) Close(ctx context.Context) error {
+	defer b.nc.Close()
+	if !b.nc.IsConnected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := b.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("close the connection to the broker: %w", err)
+	}
+	return nil
+}
+
+// stream returns the handle of a stream that exists.
+func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	b.mu.Lock()
+	s := b.streams[name]
+	b.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	err := retry(ctx, budget, func(ctx context.Context) error {
+		var err error
+		s, err = b.js.Stream(ctx, name)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.streams[name] = s
+	return s, nil
+}
+
+var (
+	lanes   = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	intents = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+)
+
+// checkLane refuses a name that would reach beyond one lane's subjects.
+func checkLane(lane string) error {
+	if !lanes.MatchString(lane) {
+		return fmt.Errorf("lane name %q: must be 1 to 32 of a-z, 0-9 and -", lane)
+	}
+	return nil
+}
+
+func checkIntent(lane, intent string) error {
+	if err := checkLane(lane); err != nil {
+		return err
+	}
+	if !intents.MatchString(intent) {
+		return fmt.Errorf("intent key %q: must be a UUID", intent)
+	}
+	return nil
+}

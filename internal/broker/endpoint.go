@@ -1,0 +1,73 @@
+package broker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/weirhq/weir/schema"
+)
+
+const endpointFile = "endpoint.json"
+
+// endpoint is the stored form of endpoint.json, which says how the embedded
+// broker of a directory is reached. It outlives restarts.
+type endpoint struct {
+	V        int    `json:"v"`
+	URL      string `json:"url"`
+	Token    string `json:"token"`
+	MaxStore int64  `json:"max_store,omitzero"` // bytes; decided at the first start
+}
+
+// ReadEndpoint returns where the embedded broker of a directory listens, and
+// its token. A directory where none was ever started is an error that says so.
+func ReadEndpoint(dir string) (url string, token schema.Secret, err error) {
+	e, err := loadEndpoint(dir)
+	if err != nil {
+		return "", "", err
+	}
+	if e.URL == "" {
+		return "", "", fmt.Errorf("no embedded broker was ever started in %s: start weir serve there, or name the right directory or broker", dir)
+	}
+	return e.URL, schema.Secret(e.Token), nil
+}
+
+// loadEndpoint reads endpoint.json; it is zero if there is none.
+func loadEndpoint(dir string) (endpoint, error) {
+	var e endpoint
+	path := filepath.Join(dir, endpointFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, nil
+	}
+	if err != nil {
+		return e, fmt.Errorf("read the embedded broker's address: %w", err)
+	}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return e, fmt.Errorf("read the embedded broker's address: %s: %w", path, err)
+	}
+	return e, nil
+}
+
+// save writes endpoint.json in one step, readable by its owner alone.
+func (e endpoint) save(dir string) error {
+	data, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, endpointFile+".*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write the embedded broker's address: %w", err)
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("write the embedded broker's address: %w", err), os.Remove(f.Name()))
+	}
+	if err := os.Rename(f.Name(), filepath.Join(dir, endpointFile)); err != nil {
+		return errors.Join(fmt.Errorf("write the embedded broker's address: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}

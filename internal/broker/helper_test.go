@@ -1,0 +1,130 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/schema"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const lane = "acme-sales"
+
+func key(n int) string { return consumer.Key(lane, "/crm", fmt.Sprint(n)) }
+
+// embed starts an embedded broker that ends with the test.
+func embed(t *testing.T, cfg broker.EmbeddedConfig) *broker.Embedded {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	if cfg.MaxStore == 0 {
+		cfg.MaxStore = 1 << 30
+	}
+	e, err := broker.StartEmbedded(zerolog.Nop(), cfg)
+	if err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	t.Cleanup(func() { _ = e.Shutdown() }) // a test may have done so before
+	return e
+}
+
+// connect connects to an embedded broker, and makes the streams.
+func connect(t *testing.T, e *broker.Embedded, cfg broker.Config) *broker.Broker {
+	t.Helper()
+	cfg.URL, cfg.Token = e.URL(), e.Token()
+	if cfg.Room == (broker.Room{}) {
+		cfg.Room, _ = e.Room()
+	}
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), cfg)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	if err := b.Provision(t.Context()); err != nil {
+		t.Fatalf("provision: %v", err)
+	}
+	return b
+}
+
+func fresh(t *testing.T, cfg broker.Config) *broker.Broker {
+	t.Helper()
+	return connect(t, embed(t, broker.EmbeddedConfig{}), cfg)
+}
+
+// queues returns a lane's two queues.
+func queues(t *testing.T, b *broker.Broker) (events, due consumer.Queue) {
+	t.Helper()
+	events, due, err := b.Lane(t.Context(), lane)
+	if err != nil {
+		t.Fatalf("lane: %v", err)
+	}
+	return events, due
+}
+
+// publish gives the lane an event with this body.
+func publish(t *testing.T, b *broker.Broker, body string) {
+	t.Helper()
+	if _, err := b.PublishEvent(t.Context(), lane, nil, []byte(body), ""); err != nil {
+		t.Fatalf("publish: %v", err)
+	}
+}
+
+// fetch returns exactly n messages. They may come one by one: a message that
+// was confirmed to its publisher is seen by the consumer a moment later.
+func fetch(t *testing.T, q consumer.Queue, n int) []consumer.Message {
+	t.Helper()
+	var all []consumer.Message
+	for len(all) < n {
+		got, err := q.Fetch(n-len(all), 10*time.Second)
+		if err != nil || len(got) == 0 {
+			t.Fatalf("fetch: got %d messages, %v; want %d", len(all)+len(got), err, n)
+		}
+		all = append(all, got...)
+	}
+	return all
+}
+
+// none checks that nothing is there.
+func none(t *testing.T, q consumer.Queue, wait time.Duration) {
+	t.Helper()
+	got, err := q.Fetch(10, wait)
+	if err != nil || len(got) != 0 {
+		t.Fatalf("fetch: got %d messages, %v; want none", len(got), err)
+	}
+}
+
+// raw returns a connection without Weir.
+func raw(t *testing.T, url string, token schema.Secret) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.Token(token.Reveal()))
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatalf("jetstream: %v", err)
+	}
+	return js
+}
+
+// messages returns how many messages a stream holds.
+func messages(t *testing.T, b *broker.Broker, stream string) uint64 {
+	t.Helper()
+	s, err := b.JetStream().Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatalf("stream: %v", err)
+	}
+	return s.CachedInfo().State.Msgs
+}

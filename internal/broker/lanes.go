@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// lanesPrefix is what the keys of the bucket WEIR_LANES begin with, as
+// subjects.
+const lanesPrefix = "$KV.WEIR_LANES."
+
+// record is the newest message of a key of WEIR_LANES.
+type record struct {
+	revision uint64 // 0 if there is none
+	data     []byte // nil if the key does not exist
+	expired  bool   // the key does not exist because its time ran out
+}
+
+func newRecord(m *jetstream.RawStreamMsg) record {
+	r := record{revision: m.Sequence}
+	switch {
+	case m.Header.Get(jetstream.MarkerReasonHeader) == "MaxAge":
+		r.expired = true
+	case m.Header.Get("KV-Operation") == "" && m.Header.Get(jetstream.MarkerReasonHeader) == "":
+		r.data = m.Data
+	}
+	return r
+}
+
+// readKey asks the leader for a key.
+func (b *Broker) readKey(ctx context.Context, key string) (record, error) {
+	m, err := b.last(ctx, StreamLanes, lanesPrefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return record{}, nil
+	}
+	if err != nil {
+		return record{}, err
+	}
+	return newRecord(m), nil
+}
+
+// keyWrite is one write to a key of WEIR_LANES.
+type keyWrite struct {
+	key     string
+	data    []byte
+	ttl     time.Duration // in whole seconds; 0: for ever
+	expect  *uint64       // the revision that the key must have; nil: any
+	removal bool
+}
+
+// writeKey sends a write once.
+func (b *Broker) writeKey(ctx context.Context, w keyWrite) (uint64, error) {
+	m := &nats.Msg{Subject: b.lanesSubject(w.key), Header: nats.Header{}, Data: w.data}
+	if w.removal {
+		m.Header.Set("KV-Operation", "DEL")
+	}
+	opts := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
+	if w.ttl > 0 {
+		opts = append(opts, jetstream.WithMsgTTL(w.ttl))
+	}
+	if w.expect != nil {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(*w.expect))
+	}
+	ack, err := b.js.PublishMsg(ctx, m, opts...)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// lanesSubject returns where a key is written. In a JetStream domain the bucket
+// is reached below the domain's API.
+func (b *Broker) lanesSubject(key string) string {
+	if b.cfg.Domain != "" {
+		return "$JS." + b.cfg.Domain + ".API." + lanesPrefix + key
+	}
+	return lanesPrefix + key
+}

@@ -1,0 +1,183 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// PauseRecord says who paused a lane, why and when.
+type PauseRecord struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitzero"`
+	At     time.Time `json:"at"`
+}
+
+// pauseFormat is the major version of storedPause.
+const pauseFormat = 1
+
+// storedPause is the stored form of a lane's pause. A resumed lane keeps its
+// record, with Paused false, so that a watcher that was away does not miss it.
+type storedPause struct {
+	V      int  `json:"v"`
+	Paused bool `json:"paused"`
+	PauseRecord
+}
+
+// Bounds of watching pauses: a change is seen within pausePoll, and all are
+// read anew every pauseRescan polls in case the bucket itself was replaced.
+const (
+	pausePoll   = 300 * time.Millisecond
+	pauseRescan = 100
+)
+
+const pausePrefix = "pause."
+
+// Pause implements consumer.Switchboard. Of two pauses the newer one's reason
+// is shown.
+func (b *Broker) Pause(ctx context.Context, lane, by, reason string) error {
+	if err := b.storePause(ctx, lane, true, by, reason); err != nil {
+		return fmt.Errorf("pause lane %s: %w", lane, err)
+	}
+	return nil
+}
+
+// Resume ends a lane's pause; by is who.
+func (b *Broker) Resume(ctx context.Context, lane, by string) error {
+	if err := b.storePause(ctx, lane, false, by, ""); err != nil {
+		return fmt.Errorf("resume lane %s: %w", lane, err)
+	}
+	return nil
+}
+
+func (b *Broker) storePause(ctx context.Context, lane string, paused bool, by, reason string) error {
+	if err := checkLane(lane); err != nil {
+		return err
+	}
+	data, err := json.Marshal(storedPause{V: pauseFormat, Paused: paused, PauseRecord: PauseRecord{
+		By: cut(by, maxField), Reason: cut(reason, maxField), At: time.Now().UTC(),
+	}})
+	if err != nil {
+		return err
+	}
+	return retry(ctx, budget, func(ctx context.Context) error {
+		_, err := b.writeKey(ctx, keyWrite{key: pausePrefix + lane, data: data})
+		return err
+	})
+}
+
+// Pauses returns the lanes that are paused now.
+func (b *Broker) Pauses(ctx context.Context) (map[string]PauseRecord, error) {
+	paused := make(map[string]PauseRecord)
+	for m, err := range b.walk(ctx, StreamLanes, lanesPrefix+pausePrefix+"*") {
+		if err != nil {
+			return nil, fmt.Errorf("pauses: %w", err)
+		}
+		lane, p, err := pauseOf(m)
+		if err != nil {
+			return nil, fmt.Errorf("pauses: %w", err)
+		}
+		if p != nil {
+			paused[lane] = *p
+		}
+	}
+	return paused, nil
+}
+
+// pauseOf reads a lane's pause; nil if the lane runs.
+func pauseOf(m *jetstream.RawStreamMsg) (lane string, p *PauseRecord, err error) {
+	lane = strings.TrimPrefix(m.Subject, lanesPrefix+pausePrefix)
+	data := newRecord(m).data
+	if data == nil {
+		return lane, nil, nil
+	}
+	var s storedPause
+	if err := json.Unmarshal(data, &s); err != nil {
+		return lane, nil, fmt.Errorf("pause of lane %s: %w", lane, err)
+	}
+	if s.V > pauseFormat {
+		return lane, nil, fmt.Errorf("pause of lane %s: a newer Weir wrote it (format %d, this one reads %d)", lane, s.V, pauseFormat)
+	}
+	if !s.Paused {
+		return lane, nil, nil
+	}
+	return lane, &s.PauseRecord, nil
+}
+
+// WatchPauses calls changed for each lane that has a pause or had one, and then
+// within a second of each change: with the record, or with nil when the lane
+// runs. It returns when ctx ends. While the broker is away it keeps trying, and
+// then tells what changed meanwhile. A pause that cannot be read counts as one:
+// a lane stops rather than runs by mistake.
+//
+// It polls the leader, one small request for all lanes, because a watch on the
+// bucket can be silent for 20 s after the broker's restart.
+func (b *Broker) WatchPauses(ctx context.Context, changed func(lane string, p *PauseRecord)) error {
+	w := pauseWatch{b: b, changed: changed, seen: make(map[string]uint64)}
+	failing := false
+	tick := time.NewTicker(pausePoll)
+	defer tick.Stop()
+	for polls := 0; ; polls++ {
+		if polls%pauseRescan == 0 {
+			w.next = 1
+		}
+		err := w.poll(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			b.lg.Warn().Err(err).Msg("pauses cannot be read")
+		}
+		if failing = err != nil; failing {
+			polls = -1 // all of them, once they can be read
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+type pauseWatch struct {
+	b       *Broker
+	changed func(string, *PauseRecord)
+	next    uint64            // the first sequence not looked at
+	seen    map[string]uint64 // the revision last told, by lane
+}
+
+// poll tells what is new since the last poll.
+func (w *pauseWatch) poll(ctx context.Context) error {
+	s, err := w.b.stream(ctx, StreamLanes)
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := w.read(ctx, s)
+		if err != nil || m == nil {
+			return err
+		}
+		w.next = m.Sequence + 1
+		lane, p, err := pauseOf(m)
+		if err != nil {
+			p = &PauseRecord{By: "weir", Reason: "the lane's pause cannot be read: " + err.Error(), At: m.Time}
+		}
+		if w.seen[lane] != m.Sequence {
+			w.seen[lane] = m.Sequence
+			w.changed(lane, p)
+		}
+	}
+}
+
+// read returns the next pause from the leader, nil if there is none.
+func (w *pauseWatch) read(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	m, err := s.GetMsg(ctx, w.next, jetstream.WithGetMsgSubject(lanesPrefix+pausePrefix+"*"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil //nolint:nilnil // no message is no error here
+	}
+	return m, err
+}

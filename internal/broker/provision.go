@@ -1,0 +1,196 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The streams.
+const (
+	StreamEvents   = "WEIR_EVENTS"
+	StreamOutcomes = "WEIR_OUTCOMES"
+	StreamDead     = "WEIR_DEAD"
+	StreamLater    = "WEIR_LATER"
+	StreamLanes    = "KV_WEIR_LANES"
+)
+
+const (
+	// lanesRoom is ample: a pause has less than 1 KiB, and there are at most a
+	// thousand lanes.
+	lanesRoom = 16 << 20
+	// markerAge is for how long the broker remembers that a lease ran out.
+	markerAge = time.Minute
+)
+
+// plans are the streams as they must be.
+func (b *Broker) plans() []jetstream.StreamConfig {
+	plans := []jetstream.StreamConfig{{
+		Name: StreamEvents, Subjects: []string{"weir.events.>"},
+		Description: "Weir: events to come",
+		Discard:     jetstream.DiscardNew, DiscardNewPerSubject: true,
+		MaxMsgsPerSubject: b.cfg.LaneQuota, MaxBytes: b.cfg.Room.Events,
+		Duplicates: 2 * time.Minute, AllowDirect: true,
+	}, {
+		Name: StreamOutcomes, Subjects: []string{"weir.outcomes.>"},
+		Description: "Weir: what became of each event",
+		Discard:     jetstream.DiscardOld, MaxMsgsPerSubject: -1, MaxBytes: b.cfg.Room.Outcomes,
+		MaxAge: 30 * 24 * time.Hour, Duplicates: 24 * time.Hour, AllowDirect: true,
+	}, {
+		Name: StreamDead, Subjects: []string{"weir.dead.>", "weir.doubt.>"},
+		Description: "Weir: dead letters and events in doubt",
+		Discard:     jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxBytes: b.cfg.Room.Dead,
+		Duplicates: 24 * time.Hour,
+	}, {
+		Name: StreamLater, Subjects: []string{"weir.later.>", "weir.due.>"},
+		Description: "Weir: schedules and replays",
+		Discard:     jetstream.DiscardOld, MaxMsgsPerSubject: -1, MaxBytes: -1,
+		Duplicates: 2 * time.Minute, AllowMsgSchedules: true,
+	}, {
+		Name: StreamLanes, Subjects: []string{lanesPrefix + ">"},
+		Description: "Weir: pauses and the lease",
+		Discard:     jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxBytes: lanesRoom,
+		Duplicates: 2 * time.Minute, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerAge,
+		AllowRollup: true, DenyDelete: true,
+	}}
+	for i := range plans {
+		plans[i].Retention = jetstream.LimitsPolicy
+		plans[i].Storage = jetstream.FileStorage
+		plans[i].Replicas = b.cfg.Replicas
+		plans[i].MaxMsgs, plans[i].MaxConsumers, plans[i].MaxMsgSize = -1, -1, -1
+	}
+	return plans
+}
+
+// Provision creates the streams that are missing and checks those that exist.
+// A setting that would break a promise is an error that names stream and field;
+// all of them are reported at once. Room and quota are set to what the
+// configuration says, but never below what is in use.
+func (b *Broker) Provision(ctx context.Context) error {
+	var errs []error
+	for _, plan := range b.plans() {
+		if err := b.provision(ctx, plan); err != nil {
+			errs = append(errs, fmt.Errorf("stream %s: %w", plan.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *Broker) provision(ctx context.Context, plan jetstream.StreamConfig) error {
+	var s jetstream.Stream
+	err := retry(ctx, budget, func(ctx context.Context) error {
+		var err error
+		s, err = b.find(ctx, plan)
+		return err
+	})
+	if err != nil {
+		return explain(err, plan)
+	}
+	info := s.CachedInfo()
+	if err := check(info.Config, plan); err != nil {
+		return err
+	}
+	return b.resize(ctx, s, plan)
+}
+
+// find returns the stream, which it creates if there is none.
+func (b *Broker) find(ctx context.Context, plan jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := b.js.Stream(ctx, plan.Name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s, err
+	}
+	s, err = b.js.CreateStream(ctx, plan)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another replica was faster
+		return b.js.Stream(ctx, plan.Name)
+	}
+	return s, err
+}
+
+// Codes of the broker for a reservation that does not fit.
+const (
+	noStorage   jetstream.ErrorCode = 10047
+	noResources jetstream.ErrorCode = 10023
+)
+
+// explain says what to set when a stream's room does not fit.
+func explain(err error, plan jetstream.StreamConfig) error {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	if ok && (e.ErrorCode == noStorage || e.ErrorCode == noResources) {
+		return fmt.Errorf("its room of %d MiB does not fit into the broker's storage: lower the room of the streams, or raise JetStream's max_file_store: %w", plan.MaxBytes>>20, err)
+	}
+	return err
+}
+
+// check names every setting of an existing stream that would break a promise.
+func check(got, want jetstream.StreamConfig) error {
+	var errs []error
+	complain := func(bad bool, field string, got, want any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("%s is %v, must be %v", field, got, want))
+		}
+	}
+	complain(!slices.Equal(slices.Sorted(slices.Values(got.Subjects)), slices.Sorted(slices.Values(want.Subjects))), "subjects", got.Subjects, want.Subjects)
+	complain(got.Retention != want.Retention, "retention", got.Retention, want.Retention)
+	complain(got.Storage != want.Storage, "storage", got.Storage, want.Storage)
+	complain(got.PersistMode != want.PersistMode, "persist_mode", got.PersistMode, want.PersistMode)
+	complain(got.Discard != want.Discard, "discard", got.Discard, want.Discard)
+	complain(got.DiscardNewPerSubject != want.DiscardNewPerSubject, "discard_new_per_subject", got.DiscardNewPerSubject, want.DiscardNewPerSubject)
+	complain(got.MaxMsgs > 0, "max_msgs", got.MaxMsgs, "unlimited")
+	complain(got.MaxBytes > 0 && want.MaxBytes < 0, "max_bytes", got.MaxBytes, "unlimited")
+	complain(got.MaxAge != want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
+	complain(got.Duplicates < want.Duplicates, "duplicate_window", got.Duplicates, want.Duplicates)
+	complain(want.Name != StreamEvents && got.MaxMsgsPerSubject != want.MaxMsgsPerSubject, "max_msgs_per_subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	complain(got.AllowDirect && !want.AllowDirect, "allow_direct", got.AllowDirect, want.AllowDirect)
+	complain(want.AllowMsgSchedules && !got.AllowMsgSchedules, "allow_msg_schedules", got.AllowMsgSchedules, want.AllowMsgSchedules)
+	complain(want.AllowMsgTTL && !got.AllowMsgTTL, "allow_msg_ttl", got.AllowMsgTTL, want.AllowMsgTTL)
+	complain(want.SubjectDeleteMarkerTTL > 0 && got.SubjectDeleteMarkerTTL <= 0, "subject_delete_marker_ttl", got.SubjectDeleteMarkerTTL, want.SubjectDeleteMarkerTTL)
+	complain(got.DenyPurge, "deny_purge", got.DenyPurge, false)
+	complain(got.NoAck, "no_ack", got.NoAck, false)
+	complain(got.Sealed, "sealed", got.Sealed, false)
+	complain(got.Mirror != nil, "mirror", "set", "unset")
+	complain(len(got.Sources) > 0, "sources", "set", "unset")
+	complain(got.Replicas < want.Replicas, "num_replicas", got.Replicas, want.Replicas)
+	return errors.Join(errs...)
+}
+
+// resize sets room and quota of an existing stream. The broker would make room
+// by dropping messages, so what is in use, and an eighth of head room, is never
+// given up.
+func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.StreamConfig) error {
+	info := s.CachedInfo()
+	cfg := info.Config
+	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject {
+		return nil
+	}
+	if used := int64(min(info.State.Bytes, 1<<62)); plan.MaxBytes > 0 && used > plan.MaxBytes-plan.MaxBytes/8 {
+		return fmt.Errorf("max_bytes cannot be lowered to %d: %d bytes are in use", plan.MaxBytes, used)
+	}
+	if plan.MaxMsgsPerSubject > 0 && plan.MaxMsgsPerSubject < cfg.MaxMsgsPerSubject {
+		if err := fits(ctx, s, plan.MaxMsgsPerSubject); err != nil {
+			return err
+		}
+	}
+	cfg.MaxBytes, cfg.MaxMsgsPerSubject = plan.MaxBytes, plan.MaxMsgsPerSubject
+	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
+		return explain(fmt.Errorf("set max_bytes to %d and max_msgs_per_subject to %d: %w", cfg.MaxBytes, cfg.MaxMsgsPerSubject, err), plan)
+	}
+	return nil
+}
+
+// fits checks that no subject holds more than the quota allows.
+func fits(ctx context.Context, s jetstream.Stream, quota int64) error {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		return fmt.Errorf("count its messages: %w", err)
+	}
+	for subject, n := range info.State.Subjects {
+		if int64(min(n, 1<<62)) > quota-quota/8 {
+			return fmt.Errorf("max_msgs_per_subject cannot be lowered to %d: %s has %d", quota, subject, n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+)
+
+func TestProvisionTwice(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	connect(t, e, broker.Config{})
+	b := connect(t, e, broker.Config{})
+	for name, want := range map[string]jetstream.DiscardPolicy{
+		broker.StreamEvents: jetstream.DiscardNew, broker.StreamOutcomes: jetstream.DiscardOld,
+		broker.StreamDead: jetstream.DiscardNew, broker.StreamLater: jetstream.DiscardOld, broker.StreamLanes: jetstream.DiscardNew,
+	} {
+		s, err := b.JetStream().Stream(t.Context(), name)
+		if err != nil {
+			t.Errorf("stream %s: %v", name, err)
+			continue
+		}
+		if cfg := s.CachedInfo().Config; cfg.Discard != want || cfg.Storage != jetstream.FileStorage || cfg.Retention != jetstream.LimitsPolicy {
+			t.Errorf("stream %s: got %+v", name, cfg)
+		}
+	}
+	if _, err := b.JetStream().KeyValue(t.Context(), "WEIR_LANES"); err != nil {
+		t.Errorf("the bucket is no key-value bucket to others: %v", err)
+	}
+}
+
+func TestProvisionNamesWhatBreaksAPromise(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	js := raw(t, e.URL(), e.Token())
+	for _, cfg := range []jetstream.StreamConfig{
+		{Name: broker.StreamEvents, Subjects: []string{"weir.events.>"}, Retention: jetstream.WorkQueuePolicy, MaxAge: time.Hour},
+		{Name: broker.StreamDead, Subjects: []string{"weir.dead.>"}, Storage: jetstream.MemoryStorage, Duplicates: time.Minute},
+		{Name: broker.StreamLater, Subjects: []string{"weir.later.>", "weir.due.>"}, MaxMsgs: 5},
+	} {
+		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: e.URL(), Token: e.Token(), Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	err = b.Provision(t.Context())
+	if err == nil {
+		t.Fatal("provision: got no error")
+	}
+	for _, want := range []string{
+		"stream WEIR_EVENTS: retention is WorkQueue, must be Limits", "discard is DiscardOld, must be DiscardNew", "max_age is 1h0m0s, must be 0s",
+		"stream WEIR_DEAD: subjects is [weir.dead.>], must be [weir.dead.> weir.doubt.>]", "storage is Memory, must be File",
+		"duplicate_window is 1m0s, must be 24h0m0s", "stream WEIR_LATER: max_msgs is 5, must be unlimited", "allow_msg_schedules is false, must be true",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("provision: got\n%v\nwant it to say %q", err, want)
+		}
+	}
+}
+
+func TestRoomChanges(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	small := broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}, LaneQuota: 100}
+	b := connect(t, e, small)
+	for range 20 {
+		if _, err := b.PublishEvent(t.Context(), lane, nil, make([]byte, 25<<10), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	large := small
+	large.Room.Events, large.LaneQuota = 8<<20, 1000
+	b = connect(t, e, large)
+	if got := config(t, b, broker.StreamEvents); got.MaxBytes != 8<<20 || got.MaxMsgsPerSubject != 1000 {
+		t.Errorf("room raised: got %d bytes, %d messages a lane", got.MaxBytes, got.MaxMsgsPerSubject)
+	}
+	for want, cfg := range map[string]broker.Config{
+		"max_bytes cannot be lowered":            {Room: broker.Room{Events: 512 << 10, Outcomes: 1 << 20, Dead: 1 << 20}, LaneQuota: 1000},
+		"max_msgs_per_subject cannot be lowered": {Room: large.Room, LaneQuota: 20},
+	} {
+		cfg.URL, cfg.Token = e.URL(), e.Token()
+		b, err := broker.Connect(t.Context(), zerolog.Nop(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close(context.Background()) })
+		if err := b.Provision(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("provision: got %v; want it to say %q", err, want)
+		}
+	}
+	connect(t, e, small) // enough for what is in use
+	if n := messages(t, b, broker.StreamEvents); n != 20 {
+		t.Errorf("events after all this: got %d, want 20", n)
+	}
+}
+
+func config(t *testing.T, b *broker.Broker, stream string) jetstream.StreamConfig {
+	t.Helper()
+	s, err := b.JetStream().Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().Config
+}
+
+func TestRoomAboveTheStore(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{MaxStore: 256 << 20})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: e.URL(), Token: e.Token()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = b.Provision(ctx)
+	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "lower the room") {
+		t.Errorf("provision: got %v; want an error at once that says what to set", err)
+	}
+}
+
+// plain starts a server that is not Weir's own.
+func plain(t *testing.T, opts *server.Options) string {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoLog, opts.NoSigs = "127.0.0.1", -1, true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("broker is not ready")
+	}
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return s.ClientURL()
+}
+
+func TestNoJetStream(t *testing.T) {
+	t.Parallel()
+	url := plain(t, &server.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := broker.Connect(ctx, zerolog.Nop(), broker.Config{URL: url}); !errors.Is(err, broker.ErrNoJetStream) {
+		t.Errorf("connect: got %v, want ErrNoJetStream", err)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	t.Parallel()
+	url := plain(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamDomain: "hub"})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: url, Domain: "hub", Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	if err := b.Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	events, due := queues(t, b)
+	publish(t, b, "x")
+	m := fetch(t, events, 1)[0]
+	if m.Origin().Sequence != 1 || m.Ack(t.Context()) != nil {
+		t.Errorf("origin: got %+v", m.Origin())
+	}
+	if err := b.Keep(t.Context(), letter(1)); err != nil {
+		t.Error(err)
+	}
+	if err := b.Replay(t.Context(), letter(1), consumer.Replay{}); err != nil {
+		t.Error(err)
+	}
+	fetch(t, due, 1)
+	if err := b.Pause(t.Context(), lane, "ann", ""); err != nil {
+		t.Error(err)
+	}
+	if l, err := b.Lease(t.Context(), broker.LeaseConfig{TTL: time.Second}); err != nil || l.Held() != nil {
+		t.Errorf("lease: got %v", err)
+	}
+}

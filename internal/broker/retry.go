@@ -1,0 +1,79 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// budget is how long one call is tried again while the broker does not
+	// answer: longer than the election of a leader, which takes up to 9 s.
+	budget = 30 * time.Second
+	// attempt is how long one try may take.
+	attempt = 2 * time.Second
+)
+
+// retry calls op until it succeeds, fails for good, ctx ends or the limit has
+// passed. An op that published may have been done although it failed.
+func retry(ctx context.Context, limit time.Duration, op func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := once(ctx, op)
+		if err == nil || !transient(err) {
+			return err
+		}
+		if !sleep(ctx, wait/2+rand.N(wait/2)) {
+			return fmt.Errorf("gave up: %w", err)
+		}
+	}
+}
+
+func once(ctx context.Context, op func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	return op(ctx)
+}
+
+// sleep waits for d and reports whether ctx is still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// storeFailed is the broker's code for a stream that can take no more: at its
+// limits, or its disk failed. Asking again does not help.
+const storeFailed jetstream.ErrorCode = 10077
+
+// transient reports whether the broker may answer otherwise if it is asked
+// again: anything but its own definite refusals.
+func transient(err error) bool {
+	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadHeaderMsg) {
+		return false
+	}
+	if errors.Is(err, ErrLost) || errors.Is(err, errLapsed) {
+		return false
+	}
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return !ok || e.Code == 503 && e.ErrorCode != storeFailed
+}
+
+// outpaced reports whether the broker refused a write because of the revision
+// that it expected. A replicated stream has a code of its own for it.
+func outpaced(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
