@@ -26,15 +26,17 @@ type account struct {
 	mu       sync.Mutex
 	limiter  *ratelimiter.Limiter
 	slots    map[slotKey]*slot
-	flying   int       // grants whose requests are not answered and recorded yet
-	window   int       // how many there may be: 1 at first and after a doubt, one more with each request that creates
-	careful  bool      // after a doubt, until a conversation is created: one item at a time
-	waiters  []*waiter // lanes that want slots
-	clock    float64   // virtual time of the fair shares: the pass of the last lane served
-	probing  bool      // a GET asks whether the provider answers
-	polling  int       // GETs under way for the ends of calls
-	nextPoll time.Time // not before this
-	refused  bool      // the credentials were refused last time
+	flying   int           // grants whose requests are not answered and recorded yet
+	window   int           // how many there may be: 1 at first and after a doubt, one more with each request that creates
+	careful  bool          // after a doubt, until a conversation is created: one item at a time
+	waiters  []*waiter     // lanes that want slots
+	clock    float64       // virtual time of the fair shares: the pass of the last lane served
+	probing  bool          // a GET asks whether the provider answers
+	polling  int           // GETs under way for the ends of calls
+	nextPoll time.Time     // not before this
+	seen     float64       // calls whose length was measured, at most meanMemory
+	shown    time.Duration // their mean length
+	refused  bool          // the credentials were refused last time
 	reported map[string]bool
 }
 
@@ -184,7 +186,8 @@ func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	}
 	if a.breaker.State() != "closed" {
 		next = earlier(next, now.Add(50*time.Millisecond))
-	} else {
+	}
+	if a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial {
 		next = earlier(next, a.pollEnds(ctx, now))
 	}
 	next = earlier(next, a.serve(now))
@@ -229,6 +232,9 @@ const mostFlying = 8
 // permit is how many slots may be granted now.
 func (a *account) permit(now time.Time) (int, time.Time) {
 	single := a.careful
+	if a.e.cfg.Fence() != nil {
+		return 0, now.Add(200 * time.Millisecond)
+	}
 	switch a.breaker.State() {
 	case "open":
 		return 0, now.Add(50 * time.Millisecond)

@@ -46,8 +46,20 @@ func (ln *lane) admit(ctx context.Context, m Message) *candidate {
 	if err != nil {
 		ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
 		ln.giveBack(m, 5*time.Second, false)
+		ln.falter(ctx, err)
 	}
 	return c
+}
+
+// falter lets a second pass after the ledger failed, while this event's slot
+// and the grant's place in the window are still taken: a lane must not march
+// through its backlog giving it all back.
+func (ln *lane) falter(ctx context.Context, err error) {
+	ln.complain(err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+	}
 }
 
 // decode reads the event. An event that makes the decoder panic is refused like

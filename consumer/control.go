@@ -180,9 +180,27 @@ func (ln *lane) status() LaneStatus {
 	case breaker != "closed":
 		s.State, s.Why = "stopped", "the provider does not answer well: "+ln.trouble
 	case limits.BlockedUntil.After(now):
-		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", limits.Why, limits.BlockedUntil.Sub(now).Round(time.Second))
+		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", why(limits.Why), limits.BlockedUntil.Sub(now).Round(time.Second))
 	case limits.Free == 0:
-		s.State, s.Why = "waiting", limits.Why
+		s.State, s.Why = "waiting", why(limits.Why)
 	}
 	return s
+}
+
+// why says the limiter's obstacle in an operator's words.
+func why(obstacle string) string {
+	switch obstacle {
+	case "slots":
+		return "all slots are in use"
+	case "full":
+		return "the provider says that it is full"
+	case "unexplained 429":
+		return "the provider answers 429 although slots should be free; somebody else may be using the account"
+	case "retry-after":
+		return "the provider asked to wait"
+	case "rate":
+		return "the provider's rate limit is used up"
+	default:
+		return obstacle
+	}
 }

@@ -174,6 +174,7 @@ func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
 			}
 			ln.mu.Unlock()
 			ln.lg.Warn().Err(err).Str("intent", c.intent.Key).Msg("claim")
+			ln.falter(ctx, err)
 		}
 		return false
 	}

@@ -16,15 +16,37 @@ const mostPolls = 4
 // every eighth of it, between 50 ms and 15 s: at the default of 75 s that is
 // after 15 s and every 9.4 s. One that outlived MaxCall is asked for 20 times
 // less often.
-func (a *account) firstPoll() time.Duration { return clamp(a.cfg.MeanCall / 5) }
-func (a *account) nextPolls() time.Duration { return clamp(a.cfg.MeanCall / 8) }
+func (a *account) firstPoll() time.Duration { return clamp(a.mean() / 5) }
+func (a *account) nextPolls() time.Duration { return clamp(a.mean() / 8) }
 
 func clamp(d time.Duration) time.Duration { return min(max(d, 50*time.Millisecond), 15*time.Second) }
 
 // gap is the shortest time between two GETs of the account: an eighth of the
 // mean call shared by all slots, at most 1 s.
 func (a *account) gap() time.Duration {
-	return min(max(a.cfg.MeanCall/time.Duration(8*a.cfg.Limiter.Limit), 5*time.Millisecond), time.Second)
+	return min(max(a.mean()/time.Duration(8*a.cfg.Limiter.Limit), 5*time.Millisecond), time.Second)
+}
+
+// The mean call is what the configuration says, as if ten calls had shown it,
+// and what the calls themselves show; the newest 60 count most (PACING: m0, n).
+const (
+	meanPrior  = 10
+	meanMemory = 60
+)
+
+// mean is how long a call lasts, as far as is known. The caller holds mu.
+func (a *account) mean() time.Duration {
+	return (meanPrior*a.cfg.MeanCall + time.Duration(a.seen*float64(a.shown))) / time.Duration(meanPrior+a.seen)
+}
+
+// measured learns from the length of one call. The caller holds mu.
+func (a *account) measured(c Conversation) {
+	length := c.EndedAt.Sub(c.StartedAt)
+	if c.StartedAt.IsZero() || c.EndedAt.IsZero() || length <= 0 || length > a.cfg.MaxCall {
+		return
+	}
+	a.seen = min(a.seen+1, meanMemory)
+	a.shown += time.Duration(float64(length-a.shown) / a.seen)
 }
 
 // pollEnds starts the GETs that are due and returns when the next one is. The
@@ -87,6 +109,9 @@ func (a *account) inquire(ctx context.Context, s *slot) {
 	now := time.Now()
 	ended := err == nil && conv.Ended
 	a.mu.Lock()
+	if ended {
+		a.measured(conv)
+	}
 	a.polling--
 	s.polling = false
 	s.poll = now.Add(a.nextPolls())

@@ -90,6 +90,11 @@ func (ln *lane) run(ctx context.Context) {
 		if g.n == 0 {
 			continue
 		}
+		if ctx.Err() != nil {
+			ln.a.release(g.n)
+			ln.a.landed()
+			break
+		}
 		msgs := ln.fetch(g.n, due, events, first)
 		first = nil
 		if unused := g.n - len(msgs); unused > 0 {

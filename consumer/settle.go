@@ -173,8 +173,13 @@ func backoff(failures int) time.Duration {
 }
 
 // finish repeats all durable steps of the state that the intent is in, and then
-// acknowledges the message. Each step may have been done before.
+// acknowledges the message. Each step may have been done before. A message whose
+// intent is under way elsewhere is given back.
 func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
+	if !in.Settled() && in.State != Created {
+		ln.giveBack(m, 5*time.Second, false) // another process has it now
+		return
+	}
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		err := ln.conclude(ctx, m, in)
 		if err != nil {
@@ -199,9 +204,6 @@ func (ln *lane) complain(err error) {
 	ln.trouble = err.Error()
 }
 
-// errUnfinished is a programming error: a message may not end in this state.
-var errUnfinished = errors.New("the intent is not in a state that ends a message")
-
 // conclude makes the state known: the copy for dead letters and doubts, the
 // outcome for all.
 func (ln *lane) conclude(ctx context.Context, m Message, in Intent) error {
@@ -216,10 +218,8 @@ func (ln *lane) conclude(ctx context.Context, m Message, in Intent) error {
 		return errors.Join(ln.publish(ctx, in, Created, nil), ln.discard(ctx, in))
 	case Ended:
 		return errors.Join(ln.publish(ctx, in, Created, nil), ln.publish(ctx, in, Ended, nil), ln.discard(ctx, in))
-	case Cancelled, Expired, Suppressed:
-		return errors.Join(ln.publish(ctx, in, in.State, nil), ln.discard(ctx, in))
 	default:
-		return fmt.Errorf("%w: %s", errUnfinished, in.State)
+		return errors.Join(ln.publish(ctx, in, in.State, nil), ln.discard(ctx, in))
 	}
 }
 

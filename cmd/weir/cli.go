@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/internal/config"
+)
+
+// cli is the command line: one field a subcommand.
+type cli struct {
+	Config string `short:"c" default:"weir.yaml" env:"WEIR_CONFIG" placeholder:"FILE" help:"Configuration file."`
+	Output string `enum:"table,json" default:"table" help:"How results are printed: ${enum}."`
+	Log    string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least serious messages on standard error: ${enum}."`
+
+	Demo     demoCmd     `cmd:"" help:"Show the whole job in half a minute, on temporary state, with no account and no broker."`
+	Serve    serveCmd    `cmd:"" help:"Run the lanes: turn events into conversations."`
+	Check    checkCmd    `cmd:"" help:"Check the configuration, the broker and the credentials. Places no call."`
+	Simulate simulateCmd `cmd:"" help:"Run a simulated provider on loopback."`
+	Publish  publishCmd  `cmd:"" help:"Publish events to a lane and wait until the broker has them."`
+	Lanes    lanesCmd    `cmd:"" help:"Show what each lane is doing."`
+	Lane     laneCmd     `cmd:"" help:"Pause a lane, or let it go on."`
+	Dead     deadCmd     `cmd:"" help:"Dead letters: events that will not be tried again by themselves."`
+	Doubt    doubtCmd    `cmd:"" help:"Doubts: events of which nobody knows whether the call was placed."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// app is what every subcommand works with.
+type app struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	getenv func(string) string
+	lg     zerolog.Logger
+	flags  *cli
+}
+
+// usageError is wrong use of the command line: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errHelp ends run after help was printed.
+var errHelp = errors.New("help was printed")
+
+// run is the program. It returns nil when the command did what it says.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) (err error) {
+	var flags cli
+	parser, err := kong.New(&flags,
+		kong.Name("weir"),
+		kong.Description("Turns events into conversations at a voice-AI provider, at the rate that it takes: never one lost, never one twice."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { panic(errHelp) }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Resolvers(envResolver(getenv)),
+	)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			if p != errHelp { //nolint:errorlint // identity is meant: any other panic goes on
+				panic(p)
+			}
+			err = nil
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		return usageError{err}
+	}
+	level, err := zerolog.ParseLevel(flags.Log)
+	if err != nil {
+		return usageError{err}
+	}
+	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, flags: &flags}
+	a.lg = zerolog.New(logWriter(stderr)).Level(level).With().Timestamp().Logger()
+	return kctx.Run(a)
+}
+
+// envResolver gives flags their env tag's value from getenv, so that nothing
+// reads the process's environment but main.
+func envResolver(getenv func(string) string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		for _, name := range flag.Envs {
+			if v := getenv(name); v != "" {
+				return v, nil
+			}
+		}
+		return nil, nil
+	})
+}
+
+// logWriter is plain lines for a terminal and JSON for everything else.
+func logWriter(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}
+	}
+	return w
+}
+
+// exitCode prints the error, if there is one to print, and returns the
+// process's status.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	code := 1
+	if _, ok := errors.AsType[usageError](err); ok {
+		code = 2
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "weir: interrupted")
+		return 130
+	}
+	fmt.Fprintf(stderr, "weir: %v\n", err)
+	return code
+}
+
+// config reads the configuration file.
+func (a *app) config() (*config.Config, error) {
+	return config.Load(a.flags.Config, a.getenv)
+}
+
+// print writes v as JSON if that is asked for, and else the table that draw
+// makes.
+func (a *app) print(v any, draw func(w io.Writer)) error {
+	if a.flags.Output == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	draw(tw)
+	return tw.Flush()
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+)
+
+// doubtCmd is weir doubt.
+type doubtCmd struct {
+	List    doubtListCmd    `cmd:"" help:"List the events in doubt."`
+	Resolve doubtResolveCmd `cmd:"" help:"Settle one, in your name, after asking the provider."`
+}
+
+// doubtListCmd is weir doubt list.
+type doubtListCmd struct {
+	Lane string `placeholder:"NAME" help:"Of this lane only."`
+}
+
+// Run lists the events in doubt.
+func (c *doubtListCmd) Run(a *app) error {
+	return a.atDesk(func(d *desk) error {
+		return d.list(a, consumer.Doubt, c.Lane, "No event is in doubt.", func(kept) bool { return true })
+	})
+}
+
+// doubtResolveCmd is weir doubt resolve.
+type doubtResolveCmd struct {
+	Intent  string `arg:"" help:"The intent's key, the first characters of it, or the event's id."`
+	Created string `xor:"how" required:"" placeholder:"CONVERSATION" help:"The call was placed: the provider's id of the conversation."`
+	Retry   bool   `xor:"how" required:"" help:"Send it again; if the call was placed after all, the person is called twice."`
+	Drop    bool   `xor:"how" required:"" help:"It is over: nobody is called."`
+	Lane    string `placeholder:"NAME" help:"Lane to look in."`
+	decision
+}
+
+// resolved is what became of a doubt.
+type resolved struct {
+	Lane   string         `json:"lane"`
+	Intent string         `json:"intent"`
+	ID     string         `json:"id,omitzero"`
+	State  consumer.State `json:"state"` // after the command; of a retry, before it is sent
+	Result string         `json:"result"`
+}
+
+// Run settles one doubt.
+func (c *doubtResolveCmd) Run(a *app) error {
+	by, err := c.signed(a)
+	if err != nil {
+		return err
+	}
+	c.Created = strings.TrimSpace(c.Created)
+	if c.Created == "" && !c.Retry && !c.Drop { // --created "" must not pass for --drop
+		return usageError{errors.New("which conversation? give its id with --created")}
+	}
+	return a.atDesk(func(d *desk) error {
+		found, err := d.find(a.ctx, consumer.Doubt, c.Lane, []string{c.Intent})
+		if err != nil {
+			return err
+		}
+		k := found[0]
+		r := resolved{Lane: k.Lane, Intent: k.Intent, ID: k.ID, State: k.now.State}
+		if c.Retry {
+			err = c.retry(a, d, k, by, &r)
+		} else {
+			err = c.settle(a.ctx, d, k, by, &r)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", k.Lane, k.Intent, err)
+		}
+		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s: %s\n", r.Lane, r.Intent, r.Result) })
+	})
+}
+
+// retry orders the event to be sent again.
+func (c *doubtResolveCmd) retry(a *app, d *desk, k kept, by decision, r *resolved) error {
+	sent, result, err := d.replay(a.ctx, k, consumer.Replay{By: by.By, Reason: by.Reason}, false)
+	if err != nil {
+		return err
+	}
+	if !sent {
+		return errors.New(result)
+	}
+	r.Result = result + "; if the first call was placed after all, the person is called a second time"
+	d.tellAbsent(a, []replayed{{Lane: k.Lane, Sent: true}})
+	return nil
+}
+
+// settle asks the lane's owner to write down what the person found out. The
+// same command again repeats what a crash may have left undone.
+func (c *doubtResolveCmd) settle(ctx context.Context, d *desk, k kept, by decision, r *resolved) error {
+	order := consumer.Command{
+		Verb: consumer.VerbDrop, Intent: k.Intent, Expect: k.now.N, By: by.By, Reason: by.Reason,
+	}
+	done, result := consumer.Cancelled, "it is over; nobody is called"
+	if c.Created != "" {
+		order.Verb, order.Conversation = consumer.VerbSettle, c.Created
+		done, result = consumer.Created, "created, as conversation "+clean(c.Created)
+	}
+	if k.now.State != consumer.Doubt && k.now.State != done {
+		return errors.New(told(k.now.State))
+	}
+	reply, err := d.command(ctx, k.Lane, order)
+	switch {
+	case errors.Is(err, broker.ErrNoOwner):
+		return fmt.Errorf("no weir serve is running for lane %s; start it and try again", k.Lane)
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("weir serve did not answer in time; look with weir doubt list, the same command may be given again")
+	case err != nil:
+		return err
+	}
+	r.State, r.Result = reply.State, result
+	return nil
+}

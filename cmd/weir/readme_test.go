@@ -1,0 +1,338 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/schema"
+)
+
+// root is the top of the tree.
+const root = "../.."
+
+// readme is the README with its commands, in order, as words.
+type readme struct {
+	text     string
+	commands [][]string
+}
+
+// readReadme returns the README's shell blocks, a command a line.
+func readReadme(t *testing.T) readme {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := readme{text: string(b)}
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(r.text, -1) {
+		for line := range strings.Lines(block[1]) {
+			r.commands = append(r.commands, strings.Fields(line))
+		}
+	}
+	return r
+}
+
+// find returns the one command of the README that begins so.
+func (r readme) find(t *testing.T, prefix ...string) []string {
+	t.Helper()
+	var found [][]string
+	for _, c := range r.commands {
+		if len(c) >= len(prefix) && slices.Equal(c[:len(prefix)], prefix) {
+			found = append(found, c)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("README has %d commands that begin with %v, want 1", len(found), prefix)
+	}
+	return found[0]
+}
+
+// TestReadmeCommandsAreAllRun holds the list of what the other tests run
+// against what the README says.
+func TestReadmeCommandsAreAllRun(t *testing.T) {
+	t.Parallel()
+	ran := []string{
+		"go run ./cmd/weir demo", // TestDemo
+		"make check",             // runs this test
+		"go build -o bin/weir ./cmd/weir",
+		"export ORATION_API_KEY=any-key ORATION_WORKSPACE_ID=any-workspace",
+		"bin/weir simulate --scale 20 --log calls.ndjson",
+		"bin/weir serve -c examples/weir.yaml",
+		"bin/weir publish -c examples/weir.yaml examples/leads.ndjson",
+		"bin/weir lanes -c examples/weir.yaml",
+		"bin/weir dead list -c examples/weir.yaml",
+		"bin/weir doubt list -c examples/weir.yaml",
+		"bin/weir check -c examples/weir.yaml",
+	}
+	var said []string
+	for _, c := range readReadme(t).commands {
+		said = append(said, strings.Join(c, " "))
+	}
+	if diff := cmp.Diff(ran, said); diff != "" {
+		t.Errorf("commands of the README (-run by tests +said):\n%s", diff)
+	}
+}
+
+// TestReadmeEventIsTaken publishes nothing: the example must be an event that a
+// lane takes.
+func TestReadmeEventIsTaken(t *testing.T) {
+	t.Parallel()
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(readReadme(t).text, -1)
+	if len(blocks) != 1 {
+		t.Fatalf("README has %d JSON examples, want 1", len(blocks))
+	}
+	ev, err := schema.Decode(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(blocks[0][1]), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.NewCatalog().Check(ev); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDemo runs the README's first command.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	out, story, err := weir(t.Context(), nil, append(readReadme(t).find(t, "go", "run", "./cmd/weir", "demo")[3:], "--output", "json")...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, story)
+	}
+	var lanes []map[string]any
+	if err := json.Unmarshal([]byte(out), &lanes); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	for _, ln := range lanes {
+		sum := ln["created"].(float64) + ln["dead"].(float64) + ln["in_doubt"].(float64)
+		if ln["waiting"] != 0.0 || sum != ln["published"] || ln["dead"] != 3.0 {
+			t.Errorf("balance: got %v, want everything settled and 3 dead", ln)
+		}
+		if ln["doubled"] != 0.0 || ln["lost"] != 0.0 || ln["highest_slots"].(float64) > ln["limit"].(float64) {
+			t.Errorf("a promise is broken: %v", ln)
+		}
+	}
+	for _, want := range []string{"dead letter:", "in doubt:", "The provider goes down", "answers 429"} {
+		if !strings.Contains(story, want) {
+			t.Errorf("the story does not show %q", want)
+		}
+	}
+}
+
+// outcomeOf is one line of examples/expected.json.
+type outcomeOf struct {
+	Line  int    `json:"line"`
+	Want  string `json:"want"`
+	Class string `json:"class"`
+}
+
+// TestReadmeThreeProcesses does what the README says, as processes, and proves
+// the result from the simulator's log.
+func TestReadmeThreeProcesses(t *testing.T) {
+	t.Parallel()
+	r, dir := readReadme(t), t.TempDir()
+	env := map[string]string{}
+	for _, assignment := range r.find(t, "export")[1:] {
+		name, value, _ := strings.Cut(assignment, "=")
+		env[name] = value
+	}
+	address := copyExamples(t, dir)
+	start := func(command []string, more ...string) *exec.Cmd {
+		return childIn(t, dir, env, append(slices.Clone(command[1:]), more...)...)
+	}
+	start(r.find(t, "bin/weir", "simulate"), "--listen", address)
+	start(r.find(t, "bin/weir", "serve"))
+	ask := func(prefix ...string) string {
+		t.Helper()
+		args := append(slices.Clone(r.find(t, prefix...)[1:]), "--output", "json")
+		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), asWeir+"=1")
+		for k, v := range env {
+			cmd.Env = append(cmd.Env, k+"="+v)
+		}
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("weir %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
+		}
+		return out.String()
+	}
+	await(t, 30*time.Second, "weir serve", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "examples", "weir-data", "endpoint.json"))
+		return err == nil
+	})
+	ask("bin/weir", "check")
+	ask("bin/weir", "publish")
+	wanted, created, dead := expectations(t, dir)
+	if len(wanted) < 40 {
+		t.Errorf("examples: got %d, want at least 40", len(wanted))
+	}
+	var letters []letterRow
+	await(t, 2*time.Minute, "every lead to come to its end", func() bool {
+		letters = nil
+		if err := json.Unmarshal([]byte(ask("bin/weir", "dead")), &letters); err != nil {
+			t.Fatal(err)
+		}
+		return len(letters) >= total(dead) && len(made(t, dir)) >= len(created)
+	})
+	if diff := cmp.Diff(created, made(t, dir)); diff != "" {
+		t.Errorf("conversations in the simulator's log, by intent (-want +got):\n%s", diff)
+	}
+	classes := make(map[string]int)
+	for _, l := range letters {
+		classes[l.Class]++
+		if len(strings.Fields(l.Reason)) < 4 {
+			t.Errorf("the reason of %s says little: %q", l.ID, l.Reason)
+		}
+	}
+	if diff := cmp.Diff(dead, classes); diff != "" {
+		t.Errorf("dead letters by class (-want +got):\n%s", diff)
+	}
+	if got := ask("bin/weir", "doubt"); strings.TrimSpace(got) != "[]" {
+		t.Errorf("doubts: got %s, want none", got)
+	}
+	if got := ask("bin/weir", "lanes"); !strings.Contains(got, `"acme-sales"`) {
+		t.Errorf("lanes: got %s", got)
+	}
+}
+
+// copyExamples puts the examples into dir and sends their lane to an address
+// that is free here.
+func copyExamples(t *testing.T, dir string) (address string) {
+	t.Helper()
+	if err := os.CopyFS(filepath.Join(dir, "examples"), os.DirFS(filepath.Join(root, "examples"))); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "examples", "weir.yaml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := bytes.ReplaceAll(b, []byte("127.0.0.1:8077"), []byte(address))
+	if bytes.Equal(moved, b) {
+		t.Fatal("the example does not name the simulator's address")
+	}
+	if err := os.WriteFile(path, moved, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// expectations reads what becomes of each line: the intents that get one
+// conversation, and the dead letters by class.
+func expectations(t *testing.T, dir string) (wanted []outcomeOf, created, dead map[string]int) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "examples", "expected.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &wanted); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := os.ReadFile(filepath.Join(dir, "examples", "leads.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := bytes.Split(bytes.TrimRight(lines, "\n"), []byte("\n"))
+	created, dead = make(map[string]int), make(map[string]int)
+	for _, w := range wanted {
+		switch w.Want {
+		case "created":
+			header, body := recorded(t, all[w.Line-1])
+			ev, err := schema.Decode(header, body, 0)
+			if err != nil {
+				t.Fatalf("line %d: %v", w.Line, err)
+			}
+			created[consumer.Key("acme-sales", ev.Source(), ev.ID())] = 1
+		case "dead":
+			dead[w.Class]++
+		}
+	}
+	return wanted, created, dead
+}
+
+// recorded reads a line of leads.ndjson as examples/README.md says, apart from
+// the code that publishes it.
+func recorded(t *testing.T, line []byte) (map[string][]string, []byte) {
+	t.Helper()
+	var m struct {
+		Headers map[string]string `json:"headers"`
+		Data    json.RawMessage   `json:"data"`
+		Body    *string           `json:"body"`
+	}
+	if err := json.Unmarshal(line, &m); err != nil || m.Headers == nil {
+		return nil, line
+	}
+	header := make(map[string][]string)
+	for k, v := range m.Headers {
+		header[k] = []string{v}
+	}
+	if m.Body != nil {
+		return header, []byte(*m.Body)
+	}
+	return header, m.Data
+}
+
+func total(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// made counts the conversations of each intent in the simulator's log.
+func made(t *testing.T, dir string) map[string]int {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "calls.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	counts := make(map[string]int)
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		var line struct{ Event, Intent string }
+		if err := json.Unmarshal(sc.Bytes(), &line); err != nil {
+			t.Fatalf("the simulator's log: %v", err)
+		}
+		if line.Event == "made" {
+			counts[line.Intent]++
+		}
+	}
+	return counts
+}
+
+// TestBuild builds the binary as the README says.
+func TestBuild(t *testing.T) {
+	t.Parallel()
+	command := readReadme(t).find(t, "go", "build")
+	out := filepath.Join(t.TempDir(), "weir")
+	command[3] = out
+	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+	cmd.Dir = root
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	b, err := exec.CommandContext(t.Context(), out, "version").Output()
+	if err != nil || !strings.Contains(string(b), "weir") {
+		t.Errorf("weir version: %v, %q", err, b)
+	}
+}

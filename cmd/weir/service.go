@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/ledger"
+	"github.com/weirhq/weir/internal/oration"
+	"github.com/weirhq/weir/ratelimiter"
+	"github.com/weirhq/weir/schema"
+)
+
+// service is a running weir: the broker, the lease and the engine.
+type service struct {
+	lg       zerolog.Logger
+	cfg      *config.Config
+	embedded *broker.Embedded // nil with a broker of the user's own
+	broker   *broker.Broker
+	ledger   *ledger.Ledger
+	lease    *broker.Lease
+	engine   *consumer.Engine
+}
+
+// startBroker starts or finds the broker, with its streams in place. The ledger
+// is made first: its room is reserved before anything else can take it.
+func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s *service, err error) {
+	s = &service{lg: lg, cfg: cfg}
+	defer func(s *service) { // of its own: a failing return sets the result to nil
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}(s)
+	var bc broker.Config
+	var lc ledger.Config
+	if cfg.Embedded != nil {
+		s.embedded, err = broker.StartEmbedded(lg, broker.EmbeddedConfig{
+			Dir: cfg.Embedded.Dir, Listen: cfg.Embedded.Listen, Token: cfg.Embedded.Token,
+		})
+		if err != nil {
+			return nil, err
+		}
+		bc = broker.Config{URL: s.embedded.URL(), Token: s.embedded.Token()}
+		bc.Room, lc.MaxBytes = s.embedded.Room()
+	} else {
+		bc = brokerConfig(cfg)
+		lc.Replicas = bc.Replicas
+	}
+	if s.broker, err = broker.Connect(ctx, lg, bc); err != nil {
+		return nil, err
+	}
+	if s.ledger, err = ledger.Open(ctx, s.broker.JetStream(), lc); err != nil {
+		return nil, err
+	}
+	return s, s.broker.Provision(ctx)
+}
+
+// startService brings up everything but the lanes' loops, which run starts.
+func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s *service, err error) {
+	if s, err = startBroker(ctx, lg, cfg); err != nil {
+		return nil, err
+	}
+	defer func(s *service) { // of its own: a failing return sets the result to nil
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}(s)
+	ec := consumer.Config{
+		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
+		Fence: func() error { return s.lease.Held() },
+	}
+	ttl := 5 * time.Second
+	if cfg.Broker != nil {
+		ec.Heartbeat = cfg.Broker.AckWait / 4
+		if cfg.Broker.Replicas > 1 {
+			ttl = 20 * time.Second // longer than the election of a leader
+		}
+	}
+	for _, ac := range cfg.Accounts {
+		account, err := s.account(ctx, ac)
+		if err != nil {
+			return nil, err
+		}
+		ec.Accounts = append(ec.Accounts, account)
+	}
+	if s.engine, err = consumer.New(lg, ec); err != nil {
+		return nil, err
+	}
+	s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder()}) // last: run must renew it soon
+	return s, err
+}
+
+// holder names this process to the one that finds the lease taken.
+func holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+}
+
+// account wires one account: its client, its limits, its lanes' queues.
+func (s *service) account(ctx context.Context, ac config.Account) (consumer.AccountConfig, error) {
+	client, err := provider(s.lg, ac)
+	if err != nil {
+		return consumer.AccountConfig{}, fmt.Errorf("account %s: %w", ac.Name, err)
+	}
+	out := consumer.AccountConfig{
+		Name: ac.Name, Kind: ac.Provider, Provider: client,
+		Limiter: ratelimiter.Config{
+			Limit: ac.Limit, LimitMax: ac.LimitMax, Reserve: ac.Reserve,
+			MeanCall: ac.Pacing.MeanCall, Epsilon: ac.Pacing.Epsilon(),
+		},
+		Breaker: ratelimiter.BreakerConfig{Failures: ac.Breaker.Failures, Open: ac.Breaker.Open},
+		Headers: ratelimiter.Names{Limit: ac.Headers.Limit, Remaining: ac.Headers.Remaining, Reset: ac.Headers.Reset},
+		Timeout: ac.Timeout, MaxCall: ac.MaxCall, MeanCall: ac.Pacing.MeanCall,
+	}
+	for _, lc := range ac.Lanes {
+		events, due, err := s.broker.Lane(ctx, lc.Name)
+		if err != nil {
+			return out, fmt.Errorf("lane %s: %w", lc.Name, err)
+		}
+		out.Lanes = append(out.Lanes, consumer.LaneConfig{
+			Name: lc.Name, Label: lc.Label, Weight: lc.Weight, Batch: lc.Batch,
+			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit, Routes: lc.Routes,
+			Events: events, Due: due,
+		})
+	}
+	return out, nil
+}
+
+// provider makes the client of an account. It is the only place that knows
+// which providers there are.
+func provider(lg zerolog.Logger, ac config.Account) (consumer.Provider, error) {
+	switch ac.Provider {
+	case config.Oration:
+		return oration.New(lg, oration.Config{
+			URL: ac.URL, APIKey: ac.Auth.APIKey, WorkspaceID: ac.Auth.WorkspaceID,
+			Bearer: ac.Auth.Bearer, PublicKey: ac.Auth.PublicKey,
+			Timeout: ac.Timeout, FullWhen: ac.FullWhen, RefusedStatuses: ac.RefusedStatuses,
+		})
+	default:
+		return nil, fmt.Errorf("unknown provider %q", ac.Provider)
+	}
+}
+
+// lanes yields the names of all lanes.
+func (s *service) lanes() []string {
+	var names []string
+	for _, ac := range s.cfg.Accounts {
+		for _, ln := range ac.Lanes {
+			names = append(names, ln.Name)
+		}
+	}
+	return names
+}
+
+// run works until ctx ends or a part fails. Intake ends first; the lease, the
+// pauses and the controls outlive the engine, so that requests that were sent
+// are answered and recorded under them.
+func (s *service) run(ctx context.Context) error {
+	pauses, err := s.broker.Pauses(ctx)
+	if err != nil {
+		return fmt.Errorf("read the pauses: %w", err)
+	}
+	for lane, p := range pauses {
+		s.engine.SetPause(lane, pause(&p))
+	}
+	intake, stopIntake := context.WithCancelCause(ctx)
+	defer stopIntake(nil)
+	around, stopAround := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	part := func(name string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(around); err != nil && around.Err() == nil {
+				stopIntake(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("lease", s.lease.Run)
+	part("pauses", func(ctx context.Context) error {
+		return s.broker.WatchPauses(ctx, func(lane string, p *broker.PauseRecord) { s.engine.SetPause(lane, pause(p)) })
+	})
+	for _, lane := range s.lanes() {
+		part("control of lane "+lane, func(ctx context.Context) error {
+			return s.broker.ServeControl(ctx, lane, func(ctx context.Context, request []byte) []byte {
+				return s.engine.Control(ctx, lane, request)
+			})
+		})
+	}
+	part("trim", s.trim)
+	if listen := s.cfg.Admin.Listen; listen != "" {
+		part("admin", func(ctx context.Context) error { return serveAdmin(ctx, listen, s.ready) })
+	}
+	err = s.engine.Run(intake)
+	stopAround()
+	wg.Wait()
+	if cause := context.Cause(intake); ctx.Err() == nil && cause != nil {
+		err = errors.Join(err, cause)
+	}
+	return err
+}
+
+// keepEvents is how long an event that is done stays in its stream.
+const keepEvents = 7 * 24 * time.Hour
+
+// trim removes old events that are done, now and then, until ctx ends. What it
+// could not remove it tries again.
+func (s *service) trim(ctx context.Context) error {
+	for {
+		for _, lane := range s.lanes() {
+			if err := s.broker.Trim(ctx, lane, keepEvents); err != nil && ctx.Err() == nil {
+				s.lg.Warn().Err(err).Str("lane", lane).Msg("old events not removed")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(10 * time.Minute):
+		}
+	}
+}
+
+// ready reports whether the service may send.
+func (s *service) ready() error { return s.lease.Held() }
+
+// pause translates a stored pause.
+func pause(p *broker.PauseRecord) *consumer.Pause {
+	if p == nil {
+		return nil
+	}
+	return &consumer.Pause{By: p.By, Reason: p.Reason, At: p.At}
+}
+
+// close ends the connection and the embedded broker.
+func (s *service) close() error {
+	var err error
+	if s.broker != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = s.broker.Close(ctx)
+	}
+	if s.embedded != nil {
+		err = errors.Join(err, s.embedded.Shutdown())
+	}
+	return err
+}
+
+// brokerConfig translates the broker block.
+func brokerConfig(cfg *config.Config) broker.Config {
+	b := cfg.Broker
+	return broker.Config{
+		URL: strings.Join(b.URLs, ","), Creds: b.Creds, NKey: b.NKey,
+		User: b.User, Password: b.Password, Token: b.Token,
+		CA: b.TLS.CA, Cert: b.TLS.Cert, Key: b.TLS.Key,
+		Domain: b.Domain, Replicas: b.Replicas, AckWait: b.AckWait,
+	}
+}
+
+// connect reaches the broker that a running weir serve uses, for the commands
+// that only talk to it.
+func connect(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*broker.Broker, error) {
+	if cfg.Embedded == nil {
+		return broker.Connect(ctx, lg, brokerConfig(cfg))
+	}
+	url, token, err := broker.ReadEndpoint(cfg.Embedded.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return broker.Connect(ctx, lg, broker.Config{URL: url, Token: token})
+}
+
+// status asks the engine what a lane is doing.
+func (s *service) status(ctx context.Context, lane string) consumer.LaneStatus {
+	var reply consumer.Reply
+	request, _ := json.Marshal(consumer.Command{Verb: consumer.VerbStatus})
+	if err := json.Unmarshal(s.engine.Control(ctx, lane, request), &reply); err != nil || reply.Status == nil {
+		return consumer.LaneStatus{Lane: lane}
+	}
+	return *reply.Status
+}

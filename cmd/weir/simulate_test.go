@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var listensOn = regexp.MustCompile(`url: (http://127\.0\.0\.1:\d+/api/v2)`)
+
+// simulate runs weir simulate and returns the provider's URL, and a function
+// that ends it and returns what it printed.
+func simulate(t *testing.T, args ...string) (url string, stop func() (stdout, stderr string)) {
+	t.Helper()
+	var out, said syncBuffer
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		args := append([]string{"simulate", "--listen", "127.0.0.1:0"}, args...)
+		done <- run(ctx, args, strings.NewReader(""), &out, &said, func(string) string { return "" })
+	}()
+	t.Cleanup(cancel)
+	await(t, 10*time.Second, "weir simulate to listen", func() bool {
+		m := listensOn.FindStringSubmatch(out.String() + said.String())
+		if m != nil {
+			url = m[1]
+		}
+		return m != nil
+	})
+	return url, func() (string, string) {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("weir simulate: got error %v, want none", err)
+		}
+		return out.String(), said.String()
+	}
+}
+
+// call asks the provider for a conversation and returns the answer's status.
+func call(t *testing.T, url, number string) int {
+	t.Helper()
+	body := `{"conversations":[{"agentId":"0f9e2f8a-df49-4c24-83a2-b9fd8d1f44a7","conversationType":"telephony","toPhoneNumber":"` + number + `","dynamicVariables":{"weir_intent":"i","weir_attempt":"1"}}]}`
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/conversations", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer x")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestSimulate(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "calls.ndjson")
+	url, stop := simulate(t, "--limit", "2", "--scale", "60", "--overflow", "whole", "--log", log)
+	var statuses []int
+	for _, number := range []string{"+14155550101", "+14155550102", "+14155550103"} {
+		statuses = append(statuses, call(t, url, number))
+	}
+	if want := []int{200, 200, 429}; !cmp.Equal(want, statuses) {
+		t.Errorf("statuses: got %v, want %v", statuses, want)
+	}
+	stdout, _ := stop()
+	contains(t, stdout,
+		"2 slots", "the longest call takes 10s at this scale: set max_call above it",
+		"conversations made    2\n", "hidden answers        0\n", "doubled               1\n", "highest slots in use  2 of 2\n", "answers 429           1\n")
+	written, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(written), `"event":"made"`); got != 2 {
+		t.Errorf("lines of conversations made: got %d, want 2", got)
+	}
+	if info, err := os.Stat(log); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("log file: got %v (%v), want mode 0600", info, err)
+	}
+
+	url, stop = simulate(t, "--log", log, "--output", "json")
+	call(t, url, "+14155550104")
+	stdout, stderr := stop()
+	contains(t, stderr, "the longest call takes 30s")
+	report := decoded[map[string]any](t, stdout)
+	if report["conversations"] != 1.0 || report["limit"] != 20.0 || report["hidden"] == nil {
+		t.Errorf("report: got %v, want 1 conversation of limit 20", report)
+	}
+	if written, err = os.ReadFile(log); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(written), `"event":"made"`); got != 3 {
+		t.Errorf("lines of conversations made after a second run: got %d, want 3", got)
+	}
+}
+
+func TestSimulateRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, want string
+		args       []string
+		code       int
+	}{
+		{"a public address", "0.0.0.0:0 is not a loopback address", []string{"--listen", "0.0.0.0:0"}, 2},
+		{"no address", "--listen", []string{"--listen", "nowhere"}, 2},
+		{"a scale out of range", "scale", []string{"--scale", "0.0001"}, 2},
+		{"an unknown word", "--faults", []string{"--faults", "many"}, 2},
+		{"a log that cannot be written", "open the log", []string{"--log", "/nosuch/dir/log"}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := weir(t.Context(), nil, append([]string{"simulate"}, tt.args...)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got error %v, want one with %q", err, tt.want)
+			}
+			if code := exitCode(err, &syncBuffer{}); code != tt.code {
+				t.Errorf("exit code: got %d, want %d", code, tt.code)
+			}
+		})
+	}
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]float64{"none": 0, "some": 0.05, "worst": 0.25} {
+		f := faults(word)
+		sum := f.Refuse503 + f.HTML502 + f.ResetEarly + f.Accepted500 + f.AcceptedHang + f.Cut + f.Reset + f.DropResult + f.ItemError + f.Slow
+		if diff := sum - want; diff > 1e-9 || diff < -1e-9 {
+			t.Errorf("faults %s: got %v in all, want %v", word, sum, want)
+		}
+	}
+}
