@@ -702,3 +702,85 @@ func status(t *testing.T, p *process) consumer.LaneStatus {
 	}
 	return *r.Status
 }
+
+// TestH12TheFenceIsAskedAgainBeforeTheFirstByte lets the lease, or the lane's
+// permission, end between the claim and the request.
+func TestH12TheFenceIsAskedAgainBeforeTheFirstByte(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"fence", "pause"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				key := w.lead("0001")
+				p := &process{}
+				w.storeErr = func(in consumer.Intent) (bool, error) {
+					if in.State == consumer.Started && how == "fence" {
+						p.fence = errors.New("the lease may be another's")
+					}
+					if in.State == consumer.Started && how == "pause" {
+						p.engine.SetPause("l", &consumer.Pause{By: "ana", Reason: "stop"})
+					}
+					return true, nil
+				}
+				w.start(t, p, nil)
+				time.Sleep(time.Minute)
+				if n := w.posted(); n != 0 || w.state(key) != consumer.Waiting {
+					t.Errorf("got %d requests, state %s; want none, waiting again", n, w.state(key))
+				}
+				w.do(func() { p.fence, w.storeErr = nil, nil })
+				p.engine.SetPause("l", nil)
+				time.Sleep(2 * time.Minute)
+				p.stop(t)
+				if w.state(key) != consumer.Ended || len(w.made[key]) != 1 {
+					t.Errorf("got %s, conversations %v; want one, ended", w.state(key), w.made[key])
+				}
+			})
+		})
+	}
+}
+
+func TestH17ADoubtsEventIsKeptBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.lead("0001")
+		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
+			a := all(b, consumer.VerdictDoubt, "cut")
+			a.Status = 200
+			return a
+		}
+		p := w.start(t, &process{}, nil)
+		time.Sleep(time.Minute)
+		p.stop(t)
+		want := []string{"store started", "store doubt", "keep doubt", "publish doubt", "ack"}
+		if diff := cmp.Diff(want, w.order); diff != "" {
+			t.Errorf("durable steps (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestARestartCountsTheSlotsOfDoubts lets a process take over whose predecessor
+// left a doubt: its call may be live.
+func TestARestartCountsTheSlotsOfDoubts(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.limit, w.length = 1, 9*time.Minute
+		w.lead("0001")
+		w.answer = func(w *world, b consumer.Batch) consumer.Answer {
+			w.create(b.Items[0])
+			a := all(b, consumer.VerdictDoubt, "cut")
+			a.Status = 200
+			return a
+		}
+		first := w.start(t, &process{}, nil)
+		time.Sleep(10 * time.Second)
+		first.stop(t)
+		w.answer = nil
+		w.lead("0002")
+		second := w.start(t, &process{}, nil)
+		time.Sleep(30 * time.Minute)
+		second.stop(t)
+		if w.highest > 1 || len(w.made) != 2 || len(w.posts) != 2 {
+			t.Errorf("got highest %d, %d created, %d requests; want 1, 2, 2", w.highest, len(w.made), len(w.posts))
+		}
+	})
+}
