@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -132,8 +133,18 @@ func exitCode(err error, stderr io.Writer) int {
 }
 
 // config reads the configuration file.
-func (a *app) config() (*config.Config, error) {
-	return config.Load(a.flags.Config, a.getenv)
+func (a *app) config() (*config.Config, error) { return a.load(config.Load) }
+
+// brokerConfig is config without the providers' secrets, which the user of a
+// command that talks to the broker alone need not have.
+func (a *app) brokerConfig() (*config.Config, error) { return a.load(config.LoadBroker) }
+
+func (a *app) load(read func(path string, getenv func(string) string) (*config.Config, error)) (*config.Config, error) {
+	cfg, err := read(a.flags.Config, a.getenv)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; name the file with -c, or start from examples/weir.yaml", err)
+	}
+	return cfg, err
 }
 
 // print writes v as JSON if that is asked for, and else the table that draw

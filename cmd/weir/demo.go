@@ -399,7 +399,11 @@ func (d *demo) tellKept(ctx context.Context, ln *demoLane, seen map[string]bool)
 			}
 			if !seen[l.Intent] {
 				seen[l.Intent] = true
-				d.say(ln.name, "%s: %s  %s", map[consumer.State]string{consumer.Dead: "dead letter", consumer.Doubt: "in doubt"}[state], cmp.Or(l.ID, "(no id)"), l.Reason)
+				what := "dead letter"
+				if state == consumer.Doubt {
+					what = "in doubt (the call may be live: its slot stays taken)"
+				}
+				d.say(ln.name, "%s: %s: %s", what, cmp.Or(l.ID, "event without id"), l.Reason)
 			}
 		}
 	}
@@ -413,10 +417,10 @@ func (d *demo) tellStatus(ctx context.Context, ln *demoLane) {
 	}
 	r := ln.provider.Report()
 	status := d.svc.status(ctx, ln.name)
-	line := fmt.Sprintf("%s%s %d/%d calls live, %d waiting, %d created, %d answers 429",
+	line := fmt.Sprintf("%s%s %d/%d live, %d waiting, %d called, %d answers 429",
 		strings.Repeat("#", r.Live), strings.Repeat(".", max(r.Limit-r.Live, 0)), r.Live, r.Limit, pending+unacked, r.Conversations, r.Full)
 	if status.State == "stopped" || status.State == "paused" {
-		line += "; " + status.State + ": " + status.Why
+		line += "; " + status.State
 	}
 	d.say(ln.name, "%s", line)
 }

@@ -51,7 +51,7 @@ type desk struct {
 
 // atDesk connects, does the work and closes the connection.
 func (a *app) atDesk(work func(*desk) error) (err error) {
-	cfg, err := config.LoadBroker(a.flags.Config, a.getenv) // the provider's secrets are not this user's
+	cfg, err := a.brokerConfig()
 	if err != nil {
 		return err
 	}
