@@ -19,7 +19,7 @@ COUNT ?= 10
 # What "make demo" adds to the command line.
 ARGS ?=
 
-.PHONY: help check fmt fixed vet staticcheck tidy test build bench fuzz demo clean
+.PHONY: help check fmt fixed vet staticcheck tidy test build soak bench fuzz demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ test: ## all tests, with the race detector, shuffled; a skipped test is a failur
 
 build: ## bin/weir
 	$(GO) build -trimpath -o bin/ ./cmd/weir
+
+soak: ## weir killed 100 times with -9 under provider faults, about 15 minutes
+	$(GO) test -tags soak -run TestSoak -count=1 -timeout 1h -v ./cmd/weir
 
 bench: ## benchmarks into bin/bench.txt (COUNT=10); OLD=FILE compares with an older run
 	@mkdir -p bin
