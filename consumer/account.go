@@ -55,7 +55,7 @@ type slot struct {
 	key          slotKey
 	conversation string    // empty while in doubt
 	held         bool      // counts against the limit
-	until        time.Time // held no longer: the claim plus MaxCall
+	until        time.Time // held no longer
 	poll         time.Time // when to ask for it next
 	polling      bool
 }
@@ -64,13 +64,15 @@ type slot struct {
 type waiter struct {
 	ln   *lane
 	most int
-	got  chan grant // buffered; receives once
+	got  chan *grant // buffered; receives once
 }
 
-// grant is a number of slots taken for a lane.
+// grant is a number of slots taken for a lane. Each of them is decided exactly
+// once, by release or by learn.
 type grant struct {
 	n     int
 	known int // slots known to be free before this grant: Batch.Free
+	left  int // slots not decided yet; under account.mu
 }
 
 func newAccount(e *Engine, cfg AccountConfig) (*account, error) {
@@ -100,6 +102,8 @@ func newAccount(e *Engine, cfg AccountConfig) (*account, error) {
 
 // recover counts what the ledger says is still live, before anything is sent.
 func (a *account) recover(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	now := time.Now()
 	for _, ln := range a.lanes {
 		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, now.Add(-a.cfg.MaxCall-lateEnds)) {
@@ -107,17 +111,21 @@ func (a *account) recover(ctx context.Context) error {
 				return err
 			}
 			in := entry.Intent
-			switch in.State {
-			case Started, Created, Doubt:
-			default:
-				continue
-			}
 			if in.State == Started {
 				ln.sight(in.Key, entry.Revision, now)
 			}
-			s := a.hold(ln, slotKey{in.Key, in.Claims}, in.Conversation, in.Claimed.Add(a.cfg.MaxCall))
-			s.poll = now
-			a.limiter.Occupy(1)
+			for attempt, claimed := range in.live() {
+				key := slotKey{in.Key, attempt}
+				if a.slots[key] != nil {
+					continue // the scan may show an entry twice
+				}
+				s := a.hold(ln, key, "", a.latest(claimed))
+				if in.State == Created && attempt == in.Claims {
+					s.conversation = in.Conversation
+				}
+				s.poll = now
+				a.limiter.Occupy(1)
+			}
 		}
 	}
 	if n := len(a.slots); n > 0 {
@@ -125,6 +133,13 @@ func (a *account) recover(ctx context.Context) error {
 		a.expire(now)
 	}
 	return nil
+}
+
+// latest is when a conversation of a claim made then is certainly over: its
+// first byte may follow the claim by ClaimAge, and the provider may act on it
+// until the request has timed out.
+func (a *account) latest(claimed time.Time) time.Time {
+	return claimed.Add(a.e.cfg.ClaimAge + a.cfg.Timeout + a.cfg.MaxCall)
 }
 
 // lateEnds is how long after MaxCall the end of a conversation is still asked
@@ -219,7 +234,7 @@ func (a *account) serve(now time.Time) time.Time {
 			}
 			a.limiter.Take(shares[i])
 			a.flying++
-			w.got <- grant{n: shares[i], known: known}
+			w.got <- &grant{n: shares[i], known: known, left: shares[i]}
 		}
 		a.waiters = rest
 	}
@@ -288,7 +303,7 @@ func (a *account) request(ln *lane, most int) *waiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ln.pass = max(ln.pass, a.clock)
-	w := &waiter{ln: ln, most: most, got: make(chan grant, 1)}
+	w := &waiter{ln: ln, most: most, got: make(chan *grant, 1)}
 	a.waiters = append(a.waiters, w)
 	a.serve(time.Now())
 	a.wake()
@@ -308,25 +323,25 @@ func (a *account) withdraw(w *waiter) {
 	select {
 	case g := <-w.got:
 		a.limiter.Return(g.n)
-		a.flying--
-		a.wake()
+		a.decided(g, g.n)
 	default:
 	}
 }
 
-// release returns n granted slots that turned out not to be needed.
-func (a *account) release(n int) {
+// release returns n slots of a grant that turned out not to be needed.
+func (a *account) release(g *grant, n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.limiter.Return(n)
-	a.wake()
+	a.decided(g, n)
 }
 
-// landed ends a grant: what it was for is answered and recorded.
-func (a *account) landed() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.flying--
+// decided notes that n slots of a grant are given back or held. The caller
+// holds mu.
+func (a *account) decided(g *grant, n int) {
+	if g.left -= n; g.left == 0 {
+		a.flying--
+	}
 	a.wake()
 }
 
@@ -343,10 +358,10 @@ func (a *account) hold(ln *lane, key slotKey, conversation string, until time.Ti
 
 // learn enters an answer into the books: first what it and its headers say, then
 // the slots that it took and those that it left.
-func (a *account) learn(ln *lane, group []*candidate, answer Answer, m meaning) {
+func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m meaning) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	defer a.wake()
+	defer a.decided(g, len(group))
 	for _, name := range m.reading.Unknown {
 		if !a.reported[name] && len(a.reported) < 64 {
 			a.reported[name] = true
@@ -364,22 +379,18 @@ func (a *account) learn(ln *lane, group []*candidate, answer Answer, m meaning) 
 	for i, c := range group {
 		switch answer.Results[i].Verdict {
 		case VerdictCreated, VerdictDoubt:
-			a.hold(ln, slotKey{c.intent.Key, c.intent.Claims}, "", c.intent.Claimed.Add(a.cfg.MaxCall))
+			a.hold(ln, slotKey{c.intent.Key, c.intent.Claims}, "", a.latest(c.intent.Claimed))
 		default:
 			a.limiter.Return(1)
 		}
 	}
 	switch {
-	case m.created > 0:
-		a.careful, a.refused = false, false
-		a.window = min(a.window+1, mostFlying)
 	case m.doubts > 0:
-		a.careful = true
-		a.window = 1
+		a.careful, a.window = true, 1
+	case m.created > 0:
+		a.careful, a.window = false, min(a.window+1, mostFlying)
 	}
-	if m.refused {
-		a.refused = true
-	}
+	a.refused = m.refused || a.refused && m.created == 0
 }
 
 // opening returns when the limiter expects to open, at most a minute away.
@@ -402,7 +413,7 @@ func (a *account) probe(ctx context.Context) {
 		a.mu.Unlock()
 		a.wake()
 	}()
-	done, err := a.breaker.Begin()
+	done, err := a.breaker.Begin(ratelimiter.Probe)
 	if err != nil {
 		return
 	}

@@ -26,29 +26,31 @@ type candidate struct {
 	replay  *Replay // the person's order to send, where the intent is dead or in doubt
 }
 
-// admit takes a message to the point where only the claim is missing. A nil
-// candidate means that the message was dealt with: settled and acknowledged, or
-// given back. The intent of a candidate stays locked.
-func (ln *lane) admit(ctx context.Context, m Message) *candidate {
+// admit takes a message to the point where only the claim is missing: a
+// candidate. Or it finds that no request is to be made: then done is the intent
+// whose durable steps are left, for finish. If both are nil the message was
+// given back. The intent of a candidate, and of done, stays locked.
+func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Intent) {
 	ln.mu.Lock()
-	delete(ln.delayed, m.Origin().Sequence)
+	delete(ln.delayed, placeOf(m))
 	ln.mu.Unlock()
 	ev, refusal := ln.decode(m)
 	key := ln.key(m, ev, refusal)
 	if !ln.lock(key) {
 		ln.giveBack(m, 2*time.Second, false) // a second delivery while the first is at work
-		return nil
+		return nil, nil
 	}
-	c, err := ln.examine(ctx, m, key, ev, refusal)
-	if c == nil {
+	c, done, err := ln.examine(ctx, m, key, ev, refusal)
+	if c == nil && (done == nil || done.Key != key) {
 		ln.unlock(key)
 	}
 	if err != nil {
 		ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
 		ln.giveBack(m, 5*time.Second, false)
 		ln.falter(ctx, err)
+		return nil, nil
 	}
-	return c
+	return c, done
 }
 
 // falter lets a second pass after the ledger failed, while this event's slot
@@ -93,16 +95,17 @@ func (ln *lane) key(m Message, ev event.Event, refusal error) string {
 }
 
 // examine decides by the ledger's entry what is to be done with the message.
-func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Event, refusal error) (*candidate, error) {
+func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Event, refusal error) (*candidate, *Intent, error) {
 	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var digest string
 	if refusal == nil {
 		digest = schema.Digest(ev)
 		if in.State != Absent && in.Digest != digest && m.Origin().Intent == "" {
-			return nil, ln.conflict(ctx, m, key, ev, digest)
+			done, err := ln.conflict(ctx, m, key, ev, digest)
+			return nil, done, err
 		}
 	}
 	if in.State == Absent {
@@ -116,7 +119,7 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 	case Absent, Waiting:
 		if wait := time.Until(in.NotBefore); wait > 0 {
 			ln.giveBack(m, wait, false)
-			return nil, nil
+			return nil, nil, nil
 		}
 		return ln.screen(ctx, m, in, rev, nil, ev, refusal)
 	case Dead, Doubt:
@@ -125,34 +128,37 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 	case Started:
 		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
-			return nil, err
+			return nil, nil, err
 		}
 		if in.State == Waiting {
 			return ln.screen(ctx, m, in, rev, nil, ev, refusal)
 		}
 	}
-	ln.finish(ctx, m, in)
-	return nil, nil
+	return nil, &in, nil
 }
 
 // conflict makes a dead letter of an event whose id was taken by another
-// content.
-func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Event, digest string) error {
+// content: an intent of its own, which is locked if it is returned.
+func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Event, digest string) (done *Intent, err error) {
 	key = derivedKey(key, digest)
 	if !ln.lock(key) {
 		ln.giveBack(m, 2*time.Second, false)
-		return nil
+		return nil, nil
 	}
-	defer ln.unlock(key)
+	defer func() {
+		if err != nil {
+			ln.unlock(key)
+		}
+	}()
 	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if in.State == Absent {
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
 	}
-	return ln.refuseEvent(ctx, m, in, rev, nil, &schema.Refusal{
+	return ln.refuseEvent(ctx, in, rev, nil, &schema.Refusal{
 		Class:  schema.ClassConflict,
 		Reason: "Another event with the same source and id but other content was taken before; a changed lead needs a new event id.",
 	})
@@ -177,27 +183,33 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 			return in, rev, nil
 		}
 	}
+	nonce := in.Nonce
 	in, rev, _, err := ln.e.apply(ctx, in, rev, step)
 	if err == nil {
 		ln.forget(in.Key)
+		ln.mu.Lock()
+		delete(ln.unused, nonce)
+		ln.mu.Unlock()
 	}
 	return in, rev, err
 }
 
 // screen checks whether the event may and can be sent, and refuses it for good
 // if not.
-func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, error) {
+func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, *Intent, error) {
 	var request Request
 	if refusal == nil {
 		request, refusal = ln.translate(ev)
 	}
 	if skip, ok := errors.AsType[*schema.Skip](refusal); ok {
-		return nil, ln.decide(ctx, m, in, rev, Step{Kind: StepSuppress, Reason: skip.Reason})
+		done, err := ln.decide(ctx, in, rev, Step{Kind: StepSuppress, Reason: skip.Reason})
+		return nil, done, err
 	}
 	if refusal != nil {
-		return nil, ln.refuseEvent(ctx, m, in, rev, replay, refusal)
+		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
+		return nil, done, err
 	}
-	return &candidate{msg: m, intent: in, rev: rev, request: request, replay: replay}, nil
+	return &candidate{msg: m, intent: in, rev: rev, request: request, replay: replay}, nil, nil
 }
 
 // translate makes the provider's request of an event.
@@ -214,7 +226,7 @@ func (ln *lane) translate(ev event.Event) (r Request, err error) {
 }
 
 // refuseEvent makes a dead letter of an event that was not sent.
-func (ln *lane) refuseEvent(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, refusal error) error {
+func (ln *lane) refuseEvent(ctx context.Context, in Intent, rev uint64, replay *Replay, refusal error) (*Intent, error) {
 	step := Step{Kind: StepRefuse, Class: classInternal, Reason: refusal.Error()}
 	if r, ok := errors.AsType[*schema.Refusal](refusal); ok {
 		step.Class = string(r.Class)
@@ -222,15 +234,14 @@ func (ln *lane) refuseEvent(ctx context.Context, m Message, in Intent, rev uint6
 	if replay != nil {
 		step.Expect, step.By = replay.Expect, replay.By
 	}
-	return ln.decide(ctx, m, in, rev, step)
+	return ln.decide(ctx, in, rev, step)
 }
 
-// decide records a decision that needs no request, and finishes the message.
-func (ln *lane) decide(ctx context.Context, m Message, in Intent, rev uint64, step Step) error {
+// decide records a decision that needs no request.
+func (ln *lane) decide(ctx context.Context, in Intent, rev uint64, step Step) (*Intent, error) {
 	in, _, _, err := ln.e.apply(ctx, in, rev, step)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ln.finish(ctx, m, in)
-	return nil
+	return &in, nil
 }

@@ -16,18 +16,25 @@ import (
 
 // handle takes a batch of fetched messages, each with a slot, through to its
 // end.
-func (ln *lane) handle(ctx context.Context, fetched []Message, g grant) {
+func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 	msgs, stop := beat(fetched, ln.e.cfg.Heartbeat)
 	defer stop()
 	var candidates []*candidate
+	var wg sync.WaitGroup
 	for _, m := range msgs {
-		if c := ln.admit(ctx, m); c != nil {
+		c, done := ln.admit(ctx, m)
+		if c != nil {
 			candidates = append(candidates, c)
-		} else {
-			ln.a.release(1)
+			continue
+		}
+		ln.a.release(g, 1)
+		if done != nil {
+			wg.Go(func() {
+				defer ln.unlock(done.Key)
+				ln.finish(ctx, m, *done)
+			})
 		}
 	}
-	var wg sync.WaitGroup
 	for _, group := range ln.groups(candidates) {
 		wg.Go(func() {
 			defer func() {
@@ -35,7 +42,7 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g grant) {
 					ln.unlock(c.intent.Key)
 				}
 			}()
-			ln.send(ctx, group, g.known)
+			ln.send(ctx, group, g)
 		})
 	}
 	wg.Wait()
@@ -68,18 +75,22 @@ next:
 }
 
 // send claims the group and asks the provider for its conversations.
-func (ln *lane) send(ctx context.Context, group []*candidate, known int) {
+func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 	began := boottime()
 	if err := ln.mayStart(began); err != nil {
-		ln.letGo(group, time.Second)
+		ln.letGo(g, group, time.Second)
 		return
 	}
-	done, err := ln.a.breaker.Begin()
+	step := ratelimiter.Trial
+	if len(group) > 1 {
+		step = ratelimiter.None // granted while the breaker was closed
+	}
+	done, err := ln.a.breaker.Begin(step)
 	if err != nil {
-		ln.letGo(group, time.Second)
+		ln.letGo(g, group, time.Second)
 		return
 	}
-	group = ln.claim(ctx, group)
+	group = ln.claim(ctx, g, group)
 	if len(group) == 0 {
 		done(ratelimiter.Unused)
 		return
@@ -89,14 +100,14 @@ func (ln *lane) send(ctx context.Context, group []*candidate, known int) {
 		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}
 	}
 	var barred atomic.Bool
-	answer := ln.ask(ctx, Batch{Items: items, Free: known, Permit: func() error {
+	answer := ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: func() error {
 		err := ln.mayStart(began)
 		barred.Store(err != nil)
 		return err
 	}})
 	m := ln.measure(group, answer, barred.Load())
 	done(m.breaker)
-	ln.a.learn(ln, group, answer, m)
+	ln.a.learn(ln, g, group, answer, m)
 	if answer.Stop != "" {
 		for _, other := range ln.a.lanes {
 			other.stop(ctx, answer.Stop)
@@ -110,11 +121,11 @@ func (ln *lane) send(ctx context.Context, group []*candidate, known int) {
 }
 
 // letGo gives back candidates that were not claimed.
-func (ln *lane) letGo(group []*candidate, delay time.Duration) {
+func (ln *lane) letGo(g *grant, group []*candidate, delay time.Duration) {
 	for _, c := range group {
 		ln.giveBack(c.msg, delay, false)
-		ln.a.release(1)
 	}
+	ln.a.release(g, len(group))
 }
 
 // errTooOld is a claim that waited too long for its request.
@@ -133,7 +144,7 @@ func (ln *lane) mayStart(began time.Duration) error {
 
 // claim asks the ledger for permission to send each item, and returns those
 // that got it. The others are given back.
-func (ln *lane) claim(ctx context.Context, group []*candidate) []*candidate {
+func (ln *lane) claim(ctx context.Context, g *grant, group []*candidate) []*candidate {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ln.e.cfg.ClaimAge)
 	defer cancel()
 	won := make([]bool, len(group))
@@ -147,7 +158,7 @@ func (ln *lane) claim(ctx context.Context, group []*candidate) []*candidate {
 		if won[i] {
 			claimed = append(claimed, c)
 		} else {
-			ln.letGo([]*candidate{c}, 2*time.Second)
+			ln.letGo(g, []*candidate{c}, 2*time.Second)
 		}
 	}
 	return claimed

@@ -33,5 +33,6 @@
 // A slot is taken when an event is fetched, held as long as its conversation
 // lives, and given back at once when the event turns out to need none. A
 // conversation's end is found by asking the provider; a doubt holds its slot
-// until MaxCall after its claim, for its conversation may be live.
+// until its conversation, which may be live, is certainly over: MaxCall after the
+// last moment at which its request can have taken effect.
 package consumer

@@ -63,7 +63,8 @@ func (a *account) pollEnds(ctx context.Context, now time.Time) time.Time {
 		s.polling = true
 		a.polling++
 		a.nextPoll = now.Add(a.gap())
-		a.e.work.Go(func() { a.inquire(ctx, s) })
+		id := s.conversation
+		a.e.work.Go(func() { a.inquire(ctx, s, id) })
 	}
 	return time.Time{}
 }
@@ -95,7 +96,7 @@ func (a *account) follow(ln *lane, key slotKey, conversation string) {
 	s := a.slots[key]
 	if s == nil {
 		s = a.hold(ln, key, conversation, time.Now())
-		s.held = false
+		s.held, s.poll = false, time.Now().Add(20*a.nextPolls())
 	}
 	s.conversation = conversation
 	a.wake()
@@ -103,9 +104,9 @@ func (a *account) follow(ln *lane, key slotKey, conversation string) {
 
 // inquire asks the provider about one live conversation, and frees its slot at
 // once if it is over.
-func (a *account) inquire(ctx context.Context, s *slot) {
+func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	began := time.Now()
-	conv, err := a.cfg.Provider.Conversation(ctx, s.conversation)
+	conv, err := a.cfg.Provider.Conversation(ctx, id)
 	now := time.Now()
 	ended := err == nil && conv.Ended
 	a.mu.Lock()
@@ -124,7 +125,7 @@ func (a *account) inquire(ctx context.Context, s *slot) {
 			a.limiter.Freed(1)
 		}
 	}
-	if err == nil {
+	if conv.Header != nil { // beside an error, too: a 429 speaks of everything
 		a.limiter.Observe(ratelimiter.Outcome{
 			Began: began, Done: now, Reading: ratelimiter.Parse(conv.Header, a.cfg.Headers, now),
 		})
@@ -133,22 +134,22 @@ func (a *account) inquire(ctx context.Context, s *slot) {
 	a.mu.Unlock()
 	switch {
 	case ended:
-		s.ln.end(ctx, s, conv)
+		s.ln.end(ctx, s.key, id, conv)
 	case err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil:
-		a.lg.Warn().Err(err).Str("conversation", s.conversation).Msg("ask for a conversation")
+		a.lg.Warn().Err(err).Str("conversation", id).Msg("ask for a conversation")
 	}
 }
 
 // end makes the end of a conversation known and then writes it down. No message
 // stands behind it: if this process dies between the two, the next one finds
 // the conversation live in the ledger, asks again and repeats both.
-func (ln *lane) end(ctx context.Context, s *slot, conv Conversation) {
+func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation) {
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
-		in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, s.key.intent)
+		in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key.intent)
 		if err != nil {
 			return err
 		}
-		step := Step{Kind: StepEnd, Conversation: s.conversation, Reason: conv.Result}
+		step := Step{Kind: StepEnd, Conversation: id, Reason: conv.Result}
 		next, effect := Next(in, step, time.Now())
 		if effect != Applied {
 			return nil
@@ -156,12 +157,15 @@ func (ln *lane) end(ctx context.Context, s *slot, conv Conversation) {
 		if err := ln.publish(ctx, next, Ended, &conv); err != nil {
 			return err
 		}
-		_, _, _, err = ln.e.apply(ctx, in, rev, step)
-		return err
+		if in, _, _, err = ln.e.apply(ctx, in, rev, step); err != nil {
+			return err
+		}
+		return ln.discard(ctx, in)
 	})
 	if err != nil {
-		ln.lg.Error().Err(err).Str("intent", s.key.intent).Msg("the end of a conversation could not be recorded")
+		ln.lg.Error().Err(err).Str("intent", key.intent).Msg("the end of a conversation could not be recorded; it will be asked for again")
+		ln.a.follow(ln, key, id)
 		return
 	}
-	ln.lg.Info().Str("intent", s.key.intent).Str("conversation", s.conversation).Str("result", conv.Result).Msg("conversation ended")
+	ln.lg.Info().Str("intent", key.intent).Str("conversation", id).Str("result", conv.Result).Msg("conversation ended")
 }

@@ -103,6 +103,29 @@ func (in Intent) Settled() bool {
 	}
 }
 
+// live returns the attempts of which a conversation may be live, with the time
+// of each one's claim: the newest one while it is started, created or in doubt,
+// and each earlier one that came into doubt, whatever a person made of it.
+func (in Intent) live() map[int]time.Time {
+	attempts := make(map[int]time.Time)
+	claimed := make(map[int]time.Time)
+	for _, t := range in.History {
+		switch t.State {
+		case Started:
+			claimed[t.Claim] = t.At
+		case Doubt:
+			attempts[t.Claim] = claimed[t.Claim]
+		}
+	}
+	switch in.State {
+	case Started, Created, Doubt:
+		attempts[in.Claims] = in.Claimed
+	case Ended:
+		delete(attempts, in.Claims)
+	}
+	return attempts
+}
+
 // clone returns a copy that shares nothing with in.
 func (in Intent) clone() Intent {
 	in.History = slices.Clone(in.History)

@@ -24,13 +24,14 @@ type lane struct {
 
 	mu       sync.Mutex
 	pause    *Pause
-	changed  chan struct{}        // closed and replaced when pause changes
+	changed  chan struct{}        // closed and replaced when pause or room changes
+	handling int                  // batches under way, at most mostFlying
 	busy     map[string]bool      // intents being handled
 	sighted  map[string]sighting  // foreign claims, since when they have been seen
 	unused   map[string]bool      // nonces of claims whose request was never begun
 	alone    map[string]bool      // intents that must be the only item of their request
 	marks    map[string]uint64    // created, when the intent last had an error of its own
-	delayed  map[uint64]delayed   // messages given back with a delay, by sequence
+	delayed  map[place]delayed    // messages given back with a delay
 	doubts   map[string]time.Time // open doubts that an answer made, by intent
 	created  uint64               // conversations created by this process
 	refusal  string               // the newest rejection
@@ -48,9 +49,19 @@ type sighting struct {
 
 // delayed is a message that the broker will deliver again later.
 type delayed struct {
-	msg   Message
-	due   time.Time
-	order uint64
+	msg Message
+	due time.Time
+}
+
+// place is where a message stands: sequences are a stream's own.
+type place struct {
+	stream   string
+	sequence uint64
+}
+
+func placeOf(m Message) place {
+	o := m.Origin()
+	return place{o.Stream, o.Sequence}
 }
 
 // rejectionsInARow that are equal pause a lane: the route is wrong rather than
@@ -72,7 +83,7 @@ func newLane(a *account, cfg LaneConfig) *lane {
 		unused:  make(map[string]bool),
 		alone:   make(map[string]bool),
 		marks:   make(map[string]uint64),
-		delayed: make(map[uint64]delayed),
+		delayed: make(map[place]delayed),
 		doubts:  make(map[string]time.Time),
 	}
 }
@@ -87,27 +98,26 @@ func (ln *lane) run(ctx context.Context) {
 	var first Message
 	for ctx.Err() == nil && ln.ready(ctx, due, events, &first) {
 		g := ln.slots(ctx, due, events, &first)
-		if g.n == 0 {
+		if g == nil {
 			continue
 		}
 		if ctx.Err() != nil {
-			ln.a.release(g.n)
-			ln.a.landed()
+			ln.a.release(g, g.n)
 			break
 		}
 		msgs := ln.fetch(g.n, due, events, first)
 		first = nil
 		if unused := g.n - len(msgs); unused > 0 {
-			ln.a.release(unused)
+			ln.a.release(g, unused)
 		}
 		if len(msgs) > 0 {
+			ln.enter()
 			ln.e.work.Go(func() {
-				defer ln.a.landed()
+				defer ln.leave()
 				ln.handle(ctx, msgs, g)
 			})
 			continue
 		}
-		ln.a.landed()
 		first = idle(ctx, due, events)
 	}
 	refuse(first)
@@ -129,12 +139,33 @@ func refuse(m Message) {
 	}
 }
 
-// ready waits until the lane is not paused, and reports whether ctx still
-// holds.
+// enter and leave count the batches under way.
+func (ln *lane) enter() {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.handling++
+}
+
+func (ln *lane) leave() {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.handling--
+	ln.notify()
+}
+
+// notify wakes whoever waits for a change of the lane. The caller holds mu.
+func (ln *lane) notify() {
+	close(ln.changed)
+	ln.changed = make(chan struct{})
+}
+
+// ready waits until the lane is not paused and not too many of its batches are
+// under way (as when the broker takes no outcomes), and reports whether ctx
+// still holds.
 func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bool {
 	for {
 		p, changed := ln.paused()
-		if p == nil {
+		if p == nil && !ln.crowded() {
 			return true
 		}
 		refuse(*first)
@@ -156,7 +187,7 @@ func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bo
 // slots waits for slots. A message that arrives meanwhile is given back, once,
 // and nothing more is pulled until a slot is free; *first is given back unless
 // its slot is free at once.
-func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) grant {
+func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *grant {
 	w := ln.a.request(ln, ln.cfg.Batch)
 	select {
 	case g := <-w.got:
@@ -166,7 +197,11 @@ func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) gr
 		*first = nil
 	}
 	for {
-		_, changed := ln.paused()
+		p, changed := ln.paused()
+		if p != nil || ctx.Err() != nil {
+			ln.a.withdraw(w)
+			return nil
+		}
 		select {
 		case g := <-w.got:
 			return g
@@ -177,11 +212,7 @@ func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) gr
 			events.open = false
 			refuse(m)
 		case <-changed:
-			ln.a.withdraw(w)
-			return grant{}
 		case <-ctx.Done():
-			ln.a.withdraw(w)
-			return grant{}
 		}
 	}
 }
@@ -230,17 +261,17 @@ func (ln *lane) recall(n int) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	soon := time.Now().Add(500 * time.Millisecond)
-	for seq, d := range ln.delayed {
+	for at, d := range ln.delayed {
 		if d.due.Before(soon) { // on its way by itself
-			delete(ln.delayed, seq)
+			delete(ln.delayed, at)
 		}
 	}
-	waiting := slices.SortedFunc(maps.Values(ln.delayed), func(a, b delayed) int {
-		return cmp.Compare(a.order, b.order)
+	waiting := slices.SortedFunc(maps.Keys(ln.delayed), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.stream, b.stream))
 	})
-	for _, d := range waiting[:min(max(n, 0), len(waiting))] {
-		refuse(d.msg)
-		delete(ln.delayed, d.order)
+	for _, at := range waiting[:min(max(n, 0), len(waiting))] {
+		refuse(ln.delayed[at].msg)
+		delete(ln.delayed, at)
 	}
 }
 
@@ -250,11 +281,10 @@ func (ln *lane) giveBack(m Message, delay time.Duration, recallable bool) {
 		ln.lg.Warn().Err(err).Msg("nak")
 		return
 	}
-	seq := m.Origin().Sequence
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	if recallable && len(ln.delayed) < 10_000 {
-		ln.delayed[seq] = delayed{msg: m, due: time.Now().Add(delay), order: seq}
+		ln.delayed[placeOf(m)] = delayed{msg: m, due: time.Now().Add(delay)}
 	}
 }
 
@@ -263,17 +293,16 @@ func (ln *lane) setPause(p *Pause) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	if (p == nil) != (ln.pause == nil) {
-		ln.refusal, ln.refusals = "", 0
-		if p == nil {
-			clear(ln.doubts) // a person has looked
+		if p == nil { // a person has looked
+			ln.refusal, ln.refusals = "", 0
+			clear(ln.doubts)
 			ln.lg.Info().Msg("lane goes on")
 		} else {
 			ln.lg.Warn().Str("by", p.By).Str("reason", p.Reason).Msg("lane paused")
 		}
 	}
 	ln.pause = p
-	close(ln.changed)
-	ln.changed = make(chan struct{})
+	ln.notify()
 }
 
 // paused returns the pause in force, if any, and what is closed when that
@@ -284,8 +313,18 @@ func (ln *lane) paused() (*Pause, <-chan struct{}) {
 	return ln.pause, ln.changed
 }
 
+// crowded reports whether as many batches are under way as may be.
+func (ln *lane) crowded() bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.handling >= mostFlying
+}
+
 // stop pauses the lane in the name of a rule: at once here, and durably.
 func (ln *lane) stop(ctx context.Context, reason string) {
+	if p, _ := ln.paused(); p != nil {
+		return // whoever did it has the word
+	}
 	ln.setPause(&Pause{By: "weir", Reason: reason, At: time.Now()})
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		return ln.e.cfg.Switch.Pause(ctx, ln.cfg.Name, "weir", reason)

@@ -51,7 +51,11 @@ func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Eve
 		data.StartedAt, data.EndedAt = facts.StartedAt, facts.EndedAt
 	}
 	ev = event.New(event.CloudEventsVersionV1)
-	ev.SetID(derivedKey(in.Key, OutcomePrefix+kind, strconv.Itoa(in.Claims)))
+	parts := []string{OutcomePrefix + kind, strconv.Itoa(in.Claims)}
+	if s == Dead {
+		parts = append(parts, strconv.Itoa(in.N)) // refused again without a claim
+	}
+	ev.SetID(derivedKey(in.Key, parts...))
 	ev.SetType(OutcomePrefix + kind)
 	ev.SetSource("/weir/" + in.Lane)
 	if in.ID != "" {

@@ -38,9 +38,6 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 		return
 	}
 	ln.finish(ctx, c.msg, in)
-	if in.State == Created {
-		ln.a.follow(ln, slotKey{in.Key, in.Claims}, in.Conversation)
-	}
 }
 
 // step translates an item's verdict into the transition that it makes.
@@ -153,6 +150,10 @@ func (ln *lane) doubt(ctx context.Context, key, reason string) {
 // not judged.
 func (ln *lane) wrongRoute(ctx context.Context, reason string) bool {
 	ln.mu.Lock()
+	if ln.pause != nil { // what is still under way is not judged either
+		ln.mu.Unlock()
+		return true
+	}
 	if reason != ln.refusal {
 		ln.refusal, ln.refusals = reason, 0
 	}
@@ -192,6 +193,9 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 		return // not acknowledged: the redelivery repeats it
 	}
 	ln.forget(in.Key)
+	if in.State == Created {
+		ln.a.follow(ln, slotKey{in.Key, in.Claims}, in.Conversation)
+	}
 	if err := m.Ack(context.WithoutCancel(ctx)); err != nil {
 		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("ack")
 	}
@@ -229,8 +233,12 @@ func (ln *lane) publish(ctx context.Context, in Intent, s State, facts *Conversa
 	return ln.e.cfg.Outbox.Publish(ctx, in.Lane, kind, ev)
 }
 
-// discard removes the copies of an intent that was once dead or in doubt.
+// discard removes the copies of an intent that was once dead or in doubt, as
+// far as its history reaches.
 func (ln *lane) discard(ctx context.Context, in Intent) error {
+	if in.N > len(in.History) {
+		return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)
+	}
 	for _, t := range in.History {
 		if t.State == Dead || t.State == Doubt {
 			return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)

@@ -134,15 +134,16 @@ func (b *Breaker) due() Step {
 	}
 }
 
-// Begin asks permission for one request. If it is given, done must be called
-// exactly once with the result; further calls do nothing, and so does a result
-// that comes after the state has changed. A half-open breaker permits one request
-// at a time, which must be the step that Due names.
-func (b *Breaker) Begin() (done func(Result), err error) {
+// Begin asks permission for one request, and says as which step it could pass: as
+// None if it is neither, such as a request of many. If permission is given, done
+// must be called exactly once with the result; further calls do nothing, and so
+// does a result that comes after the state has changed. A closed breaker permits
+// every request, a half-open one only the step that Due names, one at a time.
+func (b *Breaker) Begin(as Step) (done func(Result), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	halfOpen := b.circuit.State() == gobreaker.StateHalfOpen
-	if halfOpen && b.due() == None {
+	if due := b.due(); halfOpen && (due == None || due != as) {
 		return nil, ErrOpen
 	}
 	report, err := b.circuit.Allow()

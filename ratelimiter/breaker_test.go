@@ -15,7 +15,7 @@ import (
 // report begins one request and ends it with r.
 func report(t *testing.T, b *ratelimiter.Breaker, r ratelimiter.Result) {
 	t.Helper()
-	done, err := b.Begin()
+	done, err := b.Begin(b.Due())
 	if err != nil {
 		t.Fatalf("Begin: got %v, want no error", err)
 	}
@@ -69,7 +69,7 @@ func TestBreakerOpens(t *testing.T) {
 				report(t, b, r)
 			}
 			wantBreaker(t, b, tt.want, ratelimiter.None)
-			if _, err := b.Begin(); (tt.want == "open") != errors.Is(err, ratelimiter.ErrOpen) {
+			if _, err := b.Begin(ratelimiter.Trial); (tt.want == "open") != errors.Is(err, ratelimiter.ErrOpen) {
 				t.Errorf("Begin while %s: got %v", tt.want, err)
 			}
 		})
@@ -91,12 +91,12 @@ func TestBreakerHalfOpen(t *testing.T) {
 		}
 		wantBreaker(t, b, "half-open", ratelimiter.Probe)
 
-		probe, err := b.Begin()
+		probe, err := b.Begin(ratelimiter.Probe)
 		if err != nil {
 			t.Fatalf("probe: got %v, want no error", err)
 		}
 		wantBreaker(t, b, "half-open", ratelimiter.None)
-		if _, err := b.Begin(); !errors.Is(err, ratelimiter.ErrOpen) {
+		if _, err := b.Begin(ratelimiter.Trial); !errors.Is(err, ratelimiter.ErrOpen) {
 			t.Errorf("a second request beside the probe: got %v, want ErrOpen", err)
 		}
 		probe(ratelimiter.Success)
@@ -169,7 +169,7 @@ func TestBreakerOlderGeneration(t *testing.T) {
 		b := ratelimiter.NewBreaker(ratelimiter.BreakerConfig{Open: time.Second})
 		var late []func(ratelimiter.Result)
 		for range 3 {
-			done, err := b.Begin()
+			done, err := b.Begin(ratelimiter.Trial)
 			if err != nil {
 				t.Fatalf("Begin: got %v, want no error", err)
 			}
@@ -193,7 +193,7 @@ func TestBreakerConcurrent(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for n := range 2000 {
-				if done, err := b.Begin(); err == nil {
+				if done, err := b.Begin(b.Due()); err == nil {
 					done(ratelimiter.Result(1 + (i+n)%5))
 				}
 				b.Due()
@@ -234,4 +234,24 @@ func TestNewBreakerPanics(t *testing.T) {
 			ratelimiter.NewBreaker(cfg)
 		}()
 	}
+}
+
+// A request of many, or one that was granted earlier, is no step of a half-open
+// breaker.
+func TestH3BreakerHalfOpenTakesOnlyItsStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t, ratelimiter.BreakerConfig{Open: time.Second})
+		time.Sleep(time.Second)
+		for _, wrong := range []ratelimiter.Step{ratelimiter.None, ratelimiter.Trial} {
+			if _, err := b.Begin(wrong); !errors.Is(err, ratelimiter.ErrOpen) {
+				t.Errorf("%s instead of the probe: got %v, want ErrOpen", wrong, err)
+			}
+		}
+		report(t, b, ratelimiter.Success)
+		for _, wrong := range []ratelimiter.Step{ratelimiter.None, ratelimiter.Probe} {
+			if _, err := b.Begin(wrong); !errors.Is(err, ratelimiter.ErrOpen) {
+				t.Errorf("%s instead of the trial: got %v, want ErrOpen", wrong, err)
+			}
+		}
+	})
 }

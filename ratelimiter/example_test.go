@@ -53,7 +53,7 @@ func ExampleParse() {
 func ExampleBreaker() {
 	b := ratelimiter.NewBreaker(ratelimiter.BreakerConfig{Failures: 2})
 	for range 3 {
-		done, err := b.Begin()
+		done, err := b.Begin(ratelimiter.Trial)
 		if err != nil {
 			fmt.Println(err)
 			break

@@ -223,7 +223,7 @@ func (k *killed) open(t *testing.T, b *broker.Broker, open map[string]bool) {
 // settle waits until every event has come to its end.
 func (k *killed) settle(t *testing.T, b *broker.Broker) {
 	t.Helper()
-	await(t, 5*time.Minute, "every event to come to its end", func() bool {
+	await(t, 20*time.Minute, "every event to come to its end", func() bool {
 		pending, unacked, err := b.Backlog(t.Context(), "acme")
 		if err != nil || pending+unacked > 0 {
 			return false

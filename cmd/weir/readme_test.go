@@ -123,7 +123,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("a promise is broken: %v", ln)
 		}
 	}
-	for _, want := range []string{"dead letter:", "in doubt:", "The provider goes down", "answers 429"} {
+	for _, want := range []string{"dead letter:", "in doubt (", "The provider goes down", "answers 429"} {
 		if !strings.Contains(story, want) {
 			t.Errorf("the story does not show %q", want)
 		}

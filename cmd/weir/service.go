@@ -75,16 +75,20 @@ func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s
 			err = errors.Join(err, s.close())
 		}
 	}(s)
+	ttl := 5 * time.Second
+	if cfg.Broker != nil && cfg.Broker.Replicas > 1 {
+		ttl = 20 * time.Second // longer than the election of a leader
+	}
+	// Before the lanes' consumers are touched: they may be another's.
+	if s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder()}); err != nil {
+		return nil, err
+	}
 	ec := consumer.Config{
 		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
-		Fence: func() error { return s.lease.Held() },
+		Fence: s.lease.Held,
 	}
-	ttl := 5 * time.Second
 	if cfg.Broker != nil {
 		ec.Heartbeat = cfg.Broker.AckWait / 4
-		if cfg.Broker.Replicas > 1 {
-			ttl = 20 * time.Second // longer than the election of a leader
-		}
 	}
 	for _, ac := range cfg.Accounts {
 		account, err := s.account(ctx, ac)
@@ -93,10 +97,7 @@ func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s
 		}
 		ec.Accounts = append(ec.Accounts, account)
 	}
-	if s.engine, err = consumer.New(lg, ec); err != nil {
-		return nil, err
-	}
-	s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder()}) // last: run must renew it soon
+	s.engine, err = consumer.New(lg, ec)
 	return s, err
 }
 
