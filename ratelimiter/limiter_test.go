@@ -295,3 +295,23 @@ func TestNewPanics(t *testing.T) {
 	}()
 	ratelimiter.New(ratelimiter.Config{})
 }
+
+// A refusal is over when newer headers show a free slot, also if nothing was
+// created since.
+func TestKnownAfterHeadersShowRoom(t *testing.T) {
+	t.Parallel()
+	l := ratelimiter.New(ratelimiter.Config{Limit: 5})
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	l.Permit(now)
+	l.Take(1)
+	l.Observe(ratelimiter.Outcome{Began: now, Done: now.Add(time.Second), Sent: 1, Full: true, Reading: ratelimiter.Reading{Limit: -1, Remaining: -1}})
+	l.Return(1)
+	if got := l.Known(); got != 0 {
+		t.Errorf("after a refusal: got %d known, want 0", got)
+	}
+	now = now.Add(time.Hour)
+	l.Observe(ratelimiter.Outcome{Began: now, Done: now.Add(time.Second), Reading: ratelimiter.Reading{Concurrency: true, Limit: 5, Remaining: 5}})
+	if got := l.Known(); got != 5 {
+		t.Errorf("after headers that show 5 of 5 free: got %d known, want 5", got)
+	}
+}

@@ -108,8 +108,11 @@ func (l *Limiter) read(o Outcome) bool {
 	}
 	before := l.free
 	l.free = max(0, remaining-l.pending)
-	if l.free == 0 {
+	switch {
+	case l.free == 0:
 		l.dried(o, before)
+	case !o.Full:
+		l.refusing = false
 	}
 	return true
 }

@@ -68,7 +68,8 @@ func ofClass(class string) func(kept) bool {
 	return func(k kept) bool { return class == "" || k.now.Class == class }
 }
 
-// list prints the letters that the filter takes, or says that there are none.
+// list prints the letters that the filter takes, or says that there are none if
+// all could be read.
 func (d *desk) list(a *app, state consumer.State, lane, none string, take func(kept) bool) error {
 	picked, problems := d.pick(a.ctx, state, lane, take)
 	rows := make([]letterRow, len(picked))
@@ -77,7 +78,9 @@ func (d *desk) list(a *app, state consumer.State, lane, none string, take func(k
 	}
 	err := a.printCut(rows, func(w io.Writer) {
 		if len(rows) == 0 {
-			fmt.Fprintln(w, none)
+			if problems == nil {
+				fmt.Fprintln(w, none)
+			}
 			return
 		}
 		fmt.Fprintln(w, "LANE\tINTENT\tEVENT\tCLASS\tTRIES\tSINCE\tREASON")
@@ -219,6 +222,9 @@ func (c *deadReplayCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
+		if unread != nil && len(chosen) == 0 {
+			return unread // not "there are none"
+		}
 		r := consumer.Replay{By: by.By, Reason: by.Reason}
 		results, err := d.replayAll(a.ctx, chosen, r, c.DryRun)
 		return errors.Join(unread, err, d.printReplayed(a, results, len(chosen), c.DryRun))
@@ -285,8 +291,10 @@ func (d *desk) printReplayed(a *app, results []replayed, asked int, dry bool) er
 		}
 	}
 	err := a.print(results, func(w io.Writer) {
-		if len(results) == 0 {
+		if asked == 0 {
 			fmt.Fprintln(w, "There are no such dead letters.")
+		}
+		if len(results) == 0 {
 			return
 		}
 		fmt.Fprintln(w, "LANE\tINTENT\tEVENT\tRESULT")

@@ -137,7 +137,7 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 func (d *demo) configure(ctx context.Context, dir string, wg *sync.WaitGroup) (*config.Config, error) {
 	var y strings.Builder
 	fmt.Fprintf(&y, "embedded: {dir: %q}\nlanes:\n", filepath.Join(dir, "store"))
-	for _, ln := range d.lanes {
+	for i, ln := range d.lanes {
 		ln.sent = make(map[string]string)
 		var err error
 		if ln.provider, err = simulator.New(zerolog.Nop(), ln.sim); err != nil {
@@ -149,22 +149,22 @@ func (d *demo) configure(ctx context.Context, dir string, wg *sync.WaitGroup) (*
 			return nil, err
 		}
 		wg.Go(func() { _ = ln.provider.Serve(ctx, l) }) // ends with ctx; its requests would fail loudly
-		fmt.Fprintf(&y, demoLaneYAML, ln.name, l.Addr(), ln.provider.MaxCall()+time.Second, ln.more)
+		fmt.Fprintf(&y, demoLaneYAML, ln.name, l.Addr(), ln.provider.MaxCall()+time.Second, ln.more, i)
 	}
-	return config.Parse("weir.yaml", []byte(y.String()), func(string) string { return "demo" })
+	return config.Parse("weir.yaml", []byte(y.String()), func(name string) string { return name }) // any credential is taken
 }
 
-// demoLaneYAML is a lane's block: name, address, max_call, more.
-const demoLaneYAML = `  - name: %s
+// demoLaneYAML is a lane's block: name, address, max_call, more, number.
+const demoLaneYAML = `  - name: %[1]s
     provider: oration
-    url: http://%s/api/v2
-    auth: {api_key: {env: DEMO_KEY}, workspace_id: {env: DEMO_WORKSPACE}}
+    url: http://%[2]s/api/v2
+    auth: {api_key: {env: DEMO_KEY}, workspace_id: {env: WORKSPACE_%[5]d}}
     timeout: 2s
-    max_call: %s
+    max_call: %[3]s
     doubt_limit: 0
     pacing: {mean_call: 1.2s}
     breaker: {failures: 3, open: 1s}
-%s    routes:
+%[4]s    routes:
       - type: lead.created
         request:
           agentId: 0f9e2f8a-df49-4c24-83a2-b9fd8d1f44a7
@@ -292,10 +292,13 @@ func (d *demo) count(ctx context.Context, ln *demoLane) (tally, error) {
 	for _, conv := range ln.provider.Conversations() {
 		made[conv.Intent]++
 	}
-	for _, n := range made {
-		if n > 1 {
-			t.Doubled++
+	for key, n := range made {
+		if _, known := ln.sent[key]; !known || n > 1 {
+			t.Doubled++ // a call that no event stands for is one too many as well
 		}
+	}
+	if report.LogError != "" {
+		return t, fmt.Errorf("the log of the simulated provider of %s has a gap: %s", ln.name, report.LogError)
 	}
 	states := make(map[string]consumer.State)
 	unreadable := 0

@@ -27,7 +27,8 @@ import (
 
 // How long a command waits before it tells the user that nobody answers.
 const (
-	reachFor  = 10 * time.Second // for the broker
+	reachFor  = 10 * time.Second // for the broker, or one read of the ledger: longer than an election
+	probeFor  = 2 * time.Second  // for the ledger, after a read of it has failed
 	answerFor = 15 * time.Second // for the owner of a lane
 )
 
@@ -65,7 +66,7 @@ func (a *app) atDesk(work func(*desk) error) (err error) {
 		err = errors.Join(err, b.Close(ctx))
 	}()
 	d := &desk{cfg: cfg, broker: b}
-	if d.ledger, err = openLedger(a.ctx, b.JetStream()); err != nil {
+	if d.ledger, err = openLedger(a.ctx, b.JetStream(), reachFor); err != nil {
 		return err
 	}
 	return work(d)
@@ -115,8 +116,9 @@ func knock(ctx context.Context, dir string) error {
 }
 
 // openLedger opens the ledger for reading. One that does not exist is not made
-// here, and an existing one keeps its room.
-func openLedger(ctx context.Context, js jetstream.JetStream) (*ledger.Ledger, error) {
+// here, and an existing one keeps its room. budget is how long one read may take:
+// somebody waits for it.
+func openLedger(ctx context.Context, js jetstream.JetStream, budget time.Duration) (*ledger.Ledger, error) {
 	s, err := js.Stream(ctx, ledger.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil //nolint:nilnil // weir serve has never run here
@@ -124,7 +126,7 @@ func openLedger(ctx context.Context, js jetstream.JetStream) (*ledger.Ledger, er
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", ledger.Stream, err)
 	}
-	return ledger.Open(ctx, js, ledger.Config{MaxBytes: s.CachedInfo().Config.MaxBytes})
+	return ledger.Open(ctx, js, ledger.Config{MaxBytes: s.CachedInfo().Config.MaxBytes, Budget: budget})
 }
 
 // lanes yields each lane with its account, in the configuration's order.
@@ -201,7 +203,8 @@ func (k kept) stays() bool { return k.now.State == k.State }
 
 // letters yields the kept letters in a state, also those whose event has left
 // it since, each intent's once: a letter that is replaced while they are read
-// would come again. One that cannot be read is yielded as an error.
+// would come again. One that cannot be read is yielded as an error. So is, without
+// an intent and as the last, that no more can be read.
 func (d *desk) letters(ctx context.Context, state consumer.State, lane string) iter.Seq2[kept, error] {
 	return func(yield func(kept, error) bool) {
 		if d.ledger == nil {
@@ -219,12 +222,25 @@ func (d *desk) letters(ctx context.Context, state consumer.State, lane string) i
 			k := kept{Letter: l}
 			if err == nil {
 				k.now, _, err = d.ledger.Load(ctx, l.Lane, l.Intent)
+				if err != nil && !d.ledgerAnswers(ctx) { // each letter would wait as long
+					yield(kept{}, fmt.Errorf("%w; neither this letter nor any after it was read", err))
+					return
+				}
 			}
 			if !yield(k, err) {
 				return
 			}
 		}
 	}
+}
+
+// ledgerAnswers reports whether the ledger can be read at all, so that a read that
+// failed is the fault of the one entry. It asks for an entry that cannot exist.
+func (d *desk) ledgerAnswers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
+	_, _, err := d.ledger.Load(ctx, "none", uuid.Nil.String())
+	return err == nil
 }
 
 // pick returns the letters whose event is still in the state and that the

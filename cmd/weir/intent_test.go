@@ -1,16 +1,27 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/ledger"
 )
 
 func TestNamed(t *testing.T) {
@@ -117,5 +128,205 @@ func TestLettersReplacedWhileTheyAreRead(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("got the letter %d times, want once", n-1)
+	}
+}
+
+// halfDead is a way to the broker on which every read of the ledger but those
+// of the spared entries is lost, as if its stream's leader were away. It counts
+// the reads that were lost.
+type halfDead struct {
+	address string
+	target  string
+	spared  string // part of the subject of an entry that can be read; empty: none
+
+	mu   sync.Mutex
+	lost map[string]int // by what was asked
+}
+
+func newHalfDead(t *testing.T, target, spared string) *halfDead {
+	t.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &halfDead{address: "nats://" + ln.Addr().String(), target: strings.TrimPrefix(target, "nats://"), spared: spared, lost: make(map[string]int)}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { h.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		wg.Wait() // the clients were closed before
+	})
+	return h
+}
+
+// serve passes on one connection until either side closes it.
+func (h *halfDead) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", h.target)
+	if err != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = io.Copy(client, server)
+		_ = client.Close()
+	})
+	h.requests(server, bufio.NewReader(client))
+	_ = server.Close()
+	wg.Wait()
+}
+
+// requests passes on what the client says, command by command.
+func (h *halfDead) requests(server io.Writer, r *bufio.Reader) {
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		f := strings.Fields(line)
+		var body []byte
+		if len(f) > 2 && (f[0] == "PUB" || f[0] == "HPUB") {
+			n, err := strconv.Atoi(f[len(f)-1])
+			if err != nil {
+				return
+			}
+			body = make([]byte, n+len("\r\n"))
+			if _, err := io.ReadFull(r, body); err != nil {
+				return
+			}
+			if strings.HasSuffix(f[1], ".STREAM.MSG.GET."+ledger.Stream) && (h.spared == "" || !strings.Contains(string(body), h.spared)) {
+				h.mu.Lock()
+				h.lost[strings.TrimSpace(string(body))]++
+				h.mu.Unlock()
+				continue
+			}
+		}
+		if _, err := io.WriteString(server, line+string(body)); err != nil {
+			return
+		}
+	}
+}
+
+// asked returns how many entries were asked for in vain.
+func (h *halfDead) asked() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.lost)
+}
+
+// deskBehind is a desk that sees the broker of s through h. Its reads of the
+// ledger give up soon.
+func deskBehind(t *testing.T, s *service, h *halfDead) *desk {
+	t.Helper()
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: h.address, Token: s.embedded.Token()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := openLedger(t.Context(), b.JetStream(), 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &desk{cfg: s.cfg, broker: b, ledger: l}
+}
+
+// dead puts events into the ledger, dead, and keeps their letters. It returns
+// their keys in that order.
+func (p *plant) dead(t *testing.T, s *service, n int) []string {
+	t.Helper()
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = consumer.Key("sales", "/crm", strconv.Itoa(i))
+		in := consumer.Intent{Lane: "sales", Key: keys[i], State: consumer.Dead, N: 1, ID: strconv.Itoa(i)}
+		if _, err := s.ledger.Store(t.Context(), in, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.broker.Keep(t.Context(), consumer.Letter{Lane: "sales", Intent: keys[i], State: consumer.Dead, N: 1, ID: in.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return keys
+}
+
+// TestListWithASilentLedger has letters that can be read and a ledger that does
+// not answer, at once or after the first letter.
+func TestListWithASilentLedger(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	s := p.broker(t)
+	keys := p.dead(t, s, 4)
+	for _, tt := range []struct {
+		name, spared, want string
+	}{
+		{"at once", "", ""},
+		{"after the first letter", keys[0], "LANE   INTENT    EVENT  CLASS  TRIES  SINCE  REASON\nsales  " + keys[0][:8] + "  0      -      0      -      -\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHalfDead(t, s.embedded.URL(), tt.spared)
+			d := deskBehind(t, s, h)
+			var out syncBuffer
+			a := &app{ctx: t.Context(), stdout: &out, stderr: io.Discard, flags: &cli{Output: "table"}}
+			err := d.list(a, consumer.Dead, "", "There are no dead letters.", ofClass(""))
+			if err == nil || !strings.Contains(err.Error(), "neither this letter nor any after it was read") {
+				t.Errorf("got error %v, want one that says that letters were not read", err)
+			}
+			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
+				t.Errorf("printed (-want +got):\n%s", diff)
+			}
+			if got := h.asked(); got != 2 { // one letter's entry, and whether any can be read
+				t.Errorf("entries asked for in vain: got %d, want 2", got)
+			}
+		})
+	}
+	t.Run("a word", func(t *testing.T) {
+		t.Parallel()
+		d := deskBehind(t, s, newHalfDead(t, s.embedded.URL(), keys[0]))
+		if got, err := d.find(t.Context(), consumer.Dead, "", []string{"3"}); err == nil || !strings.Contains(err.Error(), "neither this letter") {
+			t.Errorf("a letter after the silence: got %+v (%v), want an error that says that letters were not read", got, err)
+		}
+	})
+}
+
+// TestListWithOneUnreadableEntry has an entry that a newer weir wrote between
+// two that can be read.
+func TestListWithOneUnreadableEntry(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	s := p.broker(t)
+	keys := p.dead(t, s, 3)
+	subject := fmt.Sprintf("$KV.%s.sales.%s", ledger.Bucket, keys[1])
+	if _, err := s.broker.JetStream().Publish(t.Context(), subject, []byte(`{"v":99}`)); err != nil {
+		t.Fatal(err)
+	}
+	printed, code := p.refused(t, "a newer Weir wrote it", "dead", "list")
+	contains(t, printed, "sales  "+keys[0][:8], "sales  "+keys[2][:8])
+	if strings.Contains(printed, "no dead letters") || strings.Contains(printed, keys[1][:8]) || code != 1 {
+		t.Errorf("got exit code %d and:\n%s\nwant 1 and the two letters that can be read", code, printed)
+	}
+	// The one alone: what cannot be read is not nothing.
+	for _, key := range []string{keys[0], keys[2]} {
+		if err := s.broker.Discard(t.Context(), "sales", key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"dead", "list"}, {"dead", "replay", "--all", "--reason", "x"}} {
+		printed, code := p.refused(t, "a newer Weir wrote it", args...)
+		if printed != "" || code != 1 {
+			t.Errorf("weir %v: got exit code %d and:\n%s\nwant 1 and nothing printed", args, code, printed)
+		}
 	}
 }

@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -167,7 +170,7 @@ func (p *publisher) fail(m message, err error) error {
 		fmt.Fprintf(p.app.stderr, "weir: %s: %v\n", m.place, err)
 		return nil
 	}
-	return fmt.Errorf("%s: %w; nothing after it was published; publish the file again: what is there already is not taken twice", m.place, err)
+	return fmt.Errorf("%s: %w; nothing after it was published; publish the file again: nobody is called twice for one event, however often it is published", m.place, err)
 }
 
 // send publishes one message.
@@ -186,7 +189,7 @@ func (p *publisher) send(m message) (duplicate bool, err error) {
 			return false, misfit{err}
 		}
 	}
-	id := uuid.NewString()
+	id := rawID(lane, m)
 	if notEvent == nil {
 		id = messageID(lane, ev)
 	}
@@ -201,6 +204,25 @@ func (p *publisher) send(m message) (duplicate bool, err error) {
 // another content under the same id, which must reach the lane (H7).
 func messageID(lane string, ev event.Event) string {
 	return consumer.Key(lane, ev.Source(), ev.ID()) + "." + schema.Digest(ev)[:8]
+}
+
+// rawID is the same for the same message in the same lane, which cannot be read
+// as an event: published again within the broker's two minutes, it becomes no
+// second dead letter.
+func rawID(lane string, m message) string {
+	h := sha256.New()
+	part := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) }
+	part(lane)
+	for _, name := range slices.Sorted(maps.Keys(m.header)) {
+		part(name)
+		fmt.Fprintf(h, "%d;", len(m.header[name]))
+		for _, value := range m.header[name] {
+			part(value)
+		}
+	}
+	h.Write([]byte{'\n'})
+	h.Write(m.body)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // laneOf returns the lane that the message is for.

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"iter"
-	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -197,24 +196,19 @@ func (d *decoder) twin(path, kind, name string, s Settings, first map[string]str
 	first[key] = fmt.Sprintf("%s %q on line %d", kind, clip(name), d.place(path).line)
 }
 
-// workspace tells the provider's workspaces apart: by host and by workspace or
-// credential. The API's path is left out, for v1 and v2 serve the same ones.
-// It is empty where that cannot be told.
+// workspace tells the provider's workspaces apart: by workspace id or, where
+// there is none, by credential. The URL is left out: one service has many
+// spellings of its host, and v1 and v2 serve the same workspaces. It is empty
+// where it cannot be told.
 func workspace(s Settings) string {
-	u, err := url.Parse(s.URL)
 	credential := "w " + strings.ToLower(s.Auth.WorkspaceID.Reveal())
 	if s.Auth.WorkspaceID == "" {
 		credential = "b " + s.Auth.Bearer.Reveal()
 	}
-	if err != nil || len(credential) == len("w ") {
+	if len(credential) == len("w ") {
 		return ""
 	}
-	port := u.Port()
-	if port == "" && u.Scheme == "https" {
-		port = "443"
-	}
-	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
-	return strings.Join([]string{s.Provider, host, port, credential}, "\n")
+	return s.Provider + "\n" + credential
 }
 
 // clip bounds a name that is repeated in a problem before it was found right.

@@ -303,7 +303,8 @@ func TestH15OneWorkspaceHasOneBlock(t *testing.T) {
 		{"same bearer", "{api_key: {env: KEY2}, workspace_id: {env: WORKSPACE}}", "{bearer: {env: BEARER}}",
 			`weir.yaml:16:5: lanes[2].auth: lane "west" is the same workspace as lane "south" on line 8` + together},
 		{"another workspace", "{api_key: {env: KEY2}, workspace_id: {env: WORKSPACE}}", "{api_key: {env: KEY}, workspace_id: {env: WORKSPACE2}}", ""},
-		{"another host", "https://voice.example/api/v2\n    auth: {api_key: {env: KEY2}", "https://other.example/api/v2\n    auth: {api_key: {env: KEY2}", ""},
+		{"same workspace on another host", "https://voice.example/api/v2\n    auth: {api_key: {env: KEY2}", "https://www.voice.example/api/v2\n    auth: {api_key: {env: KEY2}",
+			`weir.yaml:11:5: lanes[1].auth: lane "south" is the same workspace as account "house" on line 2` + together},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
