@@ -100,39 +100,53 @@ func newAccount(e *Engine, cfg AccountConfig) (*account, error) {
 	return a, nil
 }
 
-// recover counts what the ledger says is still live, before anything is sent.
+// recover counts what the ledger says may be live, before anything is sent.
+// Commands may come meanwhile.
 func (a *account) recover(ctx context.Context) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
 	for _, ln := range a.lanes {
+		now := time.Now()
 		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, now.Add(-a.cfg.MaxCall-lateEnds)) {
 			if err != nil {
 				return err
 			}
-			in := entry.Intent
-			if in.State == Started {
-				ln.sight(in.Key, entry.Revision, now)
+			if entry.Intent.State == Started {
+				ln.sight(entry.Intent.Key, entry.Revision, now)
 			}
-			for attempt, claimed := range in.live() {
-				key := slotKey{in.Key, attempt}
-				if a.slots[key] != nil {
-					continue // the scan may show an entry twice
-				}
-				s := a.hold(ln, key, "", a.latest(claimed))
-				if in.State == Created && attempt == in.Claims {
-					s.conversation = in.Conversation
-				}
-				s.poll = now
-				a.limiter.Occupy(1)
-			}
+			a.adopt(ln, entry.Intent, now)
 		}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if n := len(a.slots); n > 0 {
 		a.lg.Info().Int("slots", n).Msg("slots in use taken over from the ledger")
-		a.expire(now)
+		a.expire(time.Now())
 	}
 	return nil
+}
+
+// adopt holds a slot for each attempt of an intent whose conversation may be
+// live. An entry that the scan shows twice, or that a command was about
+// meanwhile, is held once.
+func (a *account) adopt(ln *lane, in Intent, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for attempt, claimed := range in.live() {
+		key := slotKey{in.Key, attempt}
+		s := a.slots[key]
+		switch {
+		case s == nil:
+			s = a.hold(ln, key, "", a.latest(claimed))
+			s.poll = now
+		case s.held:
+			continue
+		default:
+			s.held, s.until = true, a.latest(claimed)
+		}
+		a.limiter.Occupy(1)
+		if in.State == Created && attempt == in.Claims {
+			s.conversation = in.Conversation
+		}
+	}
 }
 
 // latest is when a conversation of a claim made then is certainly over: its

@@ -151,7 +151,10 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 		}
 		step := Step{Kind: StepEnd, Conversation: id, Reason: conv.Result}
 		next, effect := Next(in, step, time.Now())
-		if effect != Applied {
+		switch effect {
+		case Absorbed:
+			return ln.discard(ctx, in)
+		case Denied, Alarm:
 			return nil
 		}
 		if err := ln.publish(ctx, next, Ended, &conv); err != nil {

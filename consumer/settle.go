@@ -188,14 +188,14 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 		}
 		return err
 	})
+	if in.State == Created { // told or not: its slot is free when it ends
+		ln.a.follow(ln, slotKey{in.Key, in.Claims}, in.Conversation)
+	}
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", in.Key).Msg("outcome")
 		return // not acknowledged: the redelivery repeats it
 	}
 	ln.forget(in.Key)
-	if in.State == Created {
-		ln.a.follow(ln, slotKey{in.Key, in.Claims}, in.Conversation)
-	}
 	if err := m.Ack(context.WithoutCancel(ctx)); err != nil {
 		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("ack")
 	}

@@ -193,8 +193,22 @@ func record(out Intent, to State, s Step, now time.Time) Intent {
 	out.History = append(out.History, Transition{
 		N: out.N, State: to, Claim: out.Claims, At: now, By: s.By, Reason: s.Reason,
 	})
-	if extra := len(out.History) - HistoryLimit; extra > 0 {
-		out.History = slices.Delete(out.History, 0, extra)
+	if len(out.History) > HistoryLimit {
+		i := forgettable(out.History)
+		out.History = slices.Delete(out.History, i, i+1)
 	}
 	return out
+}
+
+// forgettable is the oldest line of a timeline that nobody needs any more. The
+// claims that came into doubt are needed as long as possible: their
+// conversations may be live (see live).
+func forgettable(history []Transition) int {
+	doubtful := make(map[int]bool)
+	for _, t := range history {
+		doubtful[t.Claim] = doubtful[t.Claim] || t.State == Doubt
+	}
+	return max(0, slices.IndexFunc(history, func(t Transition) bool {
+		return !doubtful[t.Claim] || t.State != Doubt && t.State != Started
+	}))
 }

@@ -370,3 +370,60 @@ func TestAReplayThatIsRefusedAgainIsTold(t *testing.T) {
 		}
 	})
 }
+
+// TestASlotIsFreedWhenItsCallEndsThoughItsOutcomeCannotBeTold keeps the outcomes
+// away for longer than Patience.
+func TestASlotIsFreedWhenItsCallEndsThoughItsOutcomeCannotBeTold(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.limit = 1
+		first := w.lead("0001")
+		second := w.lead("0002")
+		well := time.Now().Add(11 * time.Minute)
+		p := &process{}
+		w.start(t, p, func(c *consumer.Config) {
+			c.Accounts[0].MaxCall = 5 * time.Hour
+			c.Outbox = badOutbox{Outbox: p, publish: func(string) error {
+				if time.Now().Before(well) {
+					return errors.New("the broker does not answer")
+				}
+				return nil
+			}}
+		})
+		time.Sleep(time.Hour)
+		p.stop(t)
+		if w.state(first) != consumer.Ended || w.state(second) != consumer.Ended {
+			t.Errorf("got %s and %s, want both ended long before MaxCall", w.state(first), w.state(second))
+		}
+	})
+}
+
+// TestADoubtIsRememberedThroughManyWaits replays a doubt into a full account
+// until its timeline is longer than is kept, and restarts.
+func TestADoubtIsRememberedThroughManyWaits(t *testing.T) {
+	t.Parallel()
+	in := consumer.Intent{Lane: "l", Key: "k"}
+	apply := func(s consumer.Step) {
+		next, effect := consumer.Next(in, s, noon)
+		if effect != consumer.Applied {
+			t.Fatalf("step %d: got effect %d, want applied", s.Kind, effect)
+		}
+		in = next
+	}
+	apply(consumer.Step{Kind: consumer.StepClaim, Nonce: "1"})
+	apply(consumer.Step{Kind: consumer.StepDoubt, Attempt: 1})
+	apply(consumer.Step{Kind: consumer.StepReplay, Expect: in.N, Nonce: "2"})
+	for range 40 {
+		apply(consumer.Step{Kind: consumer.StepRelease, Attempt: in.Claims, Class: "full"})
+		apply(consumer.Step{Kind: consumer.StepClaim, Nonce: "n"})
+	}
+	var kept []consumer.State
+	for _, line := range in.History {
+		if line.Claim == 1 {
+			kept = append(kept, line.State)
+		}
+	}
+	if len(in.History) != consumer.HistoryLimit || !slices.Equal(kept, []consumer.State{consumer.Started, consumer.Doubt}) {
+		t.Errorf("got %d lines, of claim 1: %v; want %d and started, doubt", len(in.History), kept, consumer.HistoryLimit)
+	}
+}

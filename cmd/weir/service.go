@@ -29,7 +29,42 @@ type service struct {
 	broker   *broker.Broker
 	ledger   *ledger.Ledger
 	lease    *broker.Lease
+	renewal  *renewal
 	engine   *consumer.Engine
+}
+
+// renewal keeps the lease while the rest comes up and works.
+type renewal struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended
+	err    error         // why, after done
+}
+
+// renew begins to renew the lease, until stop gives it back.
+func renew(ctx context.Context, l *broker.Lease) *renewal {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &renewal{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.err = l.Run(ctx)
+	}()
+	return r
+}
+
+// run waits until ctx ends, and then gives the lease back, or until it is lost.
+func (r *renewal) run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return r.stop()
+	case <-r.done:
+		return r.err
+	}
+}
+
+func (r *renewal) stop() error {
+	r.cancel()
+	<-r.done
+	return r.err
 }
 
 // startBroker starts or finds the broker, with its streams in place. The ledger
@@ -83,6 +118,7 @@ func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s
 	if s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder()}); err != nil {
 		return nil, err
 	}
+	s.renewal = renew(ctx, s.lease)
 	ec := consumer.Config{
 		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
 		Fence: s.lease.Held,
@@ -188,7 +224,7 @@ func (s *service) run(ctx context.Context) error {
 			}
 		})
 	}
-	part("lease", s.lease.Run)
+	part("lease", s.renewal.run)
 	part("pauses", func(ctx context.Context) error {
 		return s.broker.WatchPauses(ctx, func(lane string, p *broker.PauseRecord) { s.engine.SetPause(lane, pause(p)) })
 	})
@@ -243,9 +279,12 @@ func pause(p *broker.PauseRecord) *consumer.Pause {
 	return &consumer.Pause{By: p.By, Reason: p.Reason, At: p.At}
 }
 
-// close ends the connection and the embedded broker.
+// close gives the lease back and ends the connection and the embedded broker.
 func (s *service) close() error {
 	var err error
+	if s.renewal != nil {
+		_ = s.renewal.stop() // run has said why it ended
+	}
 	if s.broker != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
