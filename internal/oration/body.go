@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -16,12 +17,33 @@ type reading struct {
 	message string // the words of a body that is about the whole request
 	label   string // the same in short: a code or title
 
+	listed bool // there is a member results, whatever it holds
+	other  bool // a conversation is named where no result belongs
+
 	empty  bool // no bytes
 	json   bool // the body is, or at least begins as, JSON
 	object bool // the body begins as an object
 	whole  bool // read to its end, and what began as JSON is well formed
-	torn   bool // results began and did not end
+	torn   bool // results began and did not end, or there was more than is read
+	coded  bool // the body is compressed, which nobody asked for
+
+	own  censor
+	left int    // entries and members that may still be read
+	top  object // of the body's own members, those of a conversation
 }
+
+// What a create answer may hold: some entries for each item and as many more for
+// what is not documented. A hostile answer has room for millions, and an entry's
+// members cost a hundred times its bytes. What is beyond is not read, so that
+// whatever it may concern is in doubt.
+const (
+	maxEntries     = 64 // and
+	maxEntriesItem = 4  // for each item
+	maxEntry       = 4 * maxBodyItem
+)
+
+// errTooMuch is an answer that holds more than is read of it.
+var errTooMuch = errors.New("the answer has too many entries, or one that is too long")
 
 // result is an entry of results.
 type result struct {
@@ -44,13 +66,20 @@ type naming struct {
 	customer string
 }
 
-// read decodes a body as a stream: entries that were read in full count, even
-// if the rest is missing or malformed.
-func read(body []byte, complete bool) reading {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
-	r := reading{whole: complete}
+// read decodes the body of an exchange as a stream: entries that were read in
+// full count, even if the rest is missing or malformed.
+func read(x Exchange) reading {
+	body := bytes.TrimSpace(bytes.TrimPrefix(x.Body, []byte("\ufeff")))
+	r := reading{
+		own: x.own, whole: x.Complete,
+		left: maxEntries + maxEntriesItem*len(x.Items), top: make(object),
+	}
 	if len(body) == 0 {
 		r.empty = true
+		return r
+	}
+	if name := r.own.coding(x.Header); name != "" {
+		r.coded, r.whole, r.message = true, false, name
 		return r
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -60,19 +89,21 @@ func read(body []byte, complete bool) reading {
 		r.json, r.object = true, true
 		err = r.members(dec, body)
 		r.message = cmp.Or(r.message, r.label)
+		r.other = r.other || r.top.conversation()
 	case '[':
 		// Not documented: bare results would stand here.
 		r.json = true
 		err = r.list(dec, body, r.addEither)
 	default:
-		r.json = complete && json.Valid(body)
-		r.message = page(body)
+		r.json = x.Complete && json.Valid(body)
+		r.message = r.own.page(body)
 		return r
 	}
 	if err == nil {
 		_, err = dec.Token()
 	}
-	r.whole = complete && errors.Is(err, io.EOF)
+	r.whole = x.Complete && errors.Is(err, io.EOF)
+	r.torn = r.torn || errors.Is(err, errTooMuch)
 	return r
 }
 
@@ -85,6 +116,9 @@ func (r *reading) members(dec *json.Decoder, body []byte) error {
 		key, err := dec.Token()
 		if err != nil {
 			return unexpected(err)
+		}
+		if r.left--; r.left < 0 {
+			return errTooMuch
 		}
 		if err := r.member(dec, body, key); err != nil {
 			return err
@@ -101,7 +135,7 @@ func (r *reading) member(dec *json.Decoder, body []byte, key json.Token) error {
 	name, _ := key.(string)
 	switch strings.ToLower(name) {
 	case "results":
-		r.torn = true
+		r.listed, r.torn = true, true
 		if err := r.list(dec, body, r.addResult); err != nil {
 			return err
 		}
@@ -114,13 +148,22 @@ func (r *reading) member(dec *json.Decoder, body []byte, key json.Token) error {
 	if err := dec.Decode(&raw); err != nil {
 		return unexpected(err)
 	}
-	switch strings.ToLower(name) {
-	case "conversation":
+	if strings.EqualFold(name, "conversation") {
 		r.addResult(raw)
+		return nil
+	}
+	r.other = r.other || mentions(raw, maxDepth)
+	switch strings.ToLower(name) {
 	case "message", "error", "detail", "reason":
-		r.message = cmp.Or(r.message, say(raw, 3))
+		if r.message == "" {
+			r.message = r.own.say(raw, 3)
+		}
 	case "title", "code":
-		r.label = cmp.Or(r.label, say(raw, 3))
+		if r.label == "" {
+			r.label = r.own.say(raw, 3)
+		}
+	case "id", "conversationstatus", "tophonenumber", "dynamicvariables", keyIntent:
+		r.top[name] = raw
 	}
 	return nil
 }
@@ -139,6 +182,9 @@ func (r *reading) list(dec *json.Decoder, body []byte, add func(json.RawMessage)
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
 			return unexpected(err)
+		}
+		if r.left--; r.left < 0 || len(raw) > maxEntry {
+			return errTooMuch
 		}
 		add(raw)
 	}
@@ -169,14 +215,10 @@ func (r *reading) addResult(raw json.RawMessage) {
 	inner := asObject(outer["conversation"])
 	r.results = append(r.results, result{
 		id:     cmp.Or(usable(inner.text("id")), usable(outer.text("id"))),
-		status: words(cmp.Or(inner.text("conversationStatus"), outer.text("conversationStatus"))),
+		status: r.own.words(cmp.Or(inner.text("conversationStatus"), outer.text("conversationStatus"))),
 		naming: nameOf(inner, outer),
 	})
 }
-
-// maxErrors is how many errors are given words; the others only count. A
-// hostile answer has room for some hundred thousand.
-const maxErrors = 1000
 
 // addError adds an entry of errors: a text, or an object that holds one.
 func (r *reading) addError(raw json.RawMessage) {
@@ -185,11 +227,11 @@ func (r *reading) addError(raw json.RawMessage) {
 	}
 	outer := asObject(raw)
 	inner := asObject(outer["conversation"])
-	e := itemError{naming: nameOf(inner, outer)}
-	if len(r.errors) < maxErrors {
-		e.text = say(raw, 3)
+	r.errors = append(r.errors, itemError{text: r.own.say(raw, 3), naming: nameOf(inner, outer)})
+	// The entry's own id may be that of the error.
+	for _, member := range outer {
+		r.other = r.other || mentions(member, maxDepth)
 	}
-	r.errors = append(r.errors, e)
 }
 
 // addEither adds an element of a body that is a bare array.
@@ -228,23 +270,62 @@ func usable(id string) string {
 	return id
 }
 
+// maxDepth is how deep a conversation is looked for: three objects, each in a
+// list.
+const maxDepth = 6
+
+// mentions reports whether a value that is not read otherwise holds a
+// conversation, at most depth values deep, or is too long to tell.
+func mentions(raw json.RawMessage, depth int) bool {
+	raw = bytes.TrimSpace(raw)
+	if depth == 0 || len(raw) == 0 || raw[0] != '{' && raw[0] != '[' {
+		return false
+	}
+	if len(raw) > maxEntry {
+		return true
+	}
+	deeper := func(v json.RawMessage) bool { return mentions(v, depth-1) }
+	if raw[0] == '[' {
+		var values []json.RawMessage
+		return json.Unmarshal(raw, &values) == nil && slices.ContainsFunc(values, deeper)
+	}
+	o := asObject(raw)
+	if o.conversation() || asObject(o["conversation"]).text("id") != "" {
+		return true
+	}
+	for _, v := range o {
+		if deeper(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// conversation reports whether an object is one: it has an id, and something
+// that only a conversation has.
+func (o object) conversation() bool {
+	intent, _ := o.echo()
+	return o.text("id") != "" &&
+		cmp.Or(o.text("conversationStatus"), o.text("toPhoneNumber"), o.text(keyIntent), intent) != ""
+}
+
 // say returns the words in an error: a text, or the first telling member of an
 // object at most depth levels down, or whatever stands there.
-func say(raw json.RawMessage, depth int) string {
+func (c censor) say(raw json.RawMessage, depth int) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		return words(s)
+		return c.words(s)
 	}
-	if depth > 0 {
+	if depth > 0 && len(raw) <= maxEntry {
 		o := asObject(raw)
 		for _, key := range []string{"error", "message", "detail", "reason", "title", "code"} {
 			if !present(o[key]) {
 				continue
 			}
-			if s := say(o[key], depth-1); s != "" {
+			if s := c.say(o[key], depth-1); s != "" {
 				return s
 			}
 		}
 	}
-	return words(string(raw))
+	return c.words(string(raw))
 }

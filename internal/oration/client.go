@@ -29,6 +29,7 @@ type Client struct {
 	timeout time.Duration
 	fullOn  []*regexp.Regexp
 	refused []int
+	own     censor // of the credentials
 
 	creates *http.Transport
 	queries *http.Transport
@@ -79,6 +80,7 @@ const (
 	queryIdle  = 30 * time.Second
 
 	maxHeader = 64 << 10 // of an answer
+	maxSecret = 8 << 10  // bytes; a server takes no longer header
 )
 
 // New returns a client. Its error joins every problem of cfg, each with the name
@@ -113,6 +115,7 @@ func New(lg zerolog.Logger, cfg Config) (*Client, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	c.own = newCensor(cfg.APIKey, cfg.WorkspaceID, cfg.Bearer, cfg.PublicKey)
 	c.creates = createTransport(cfg.RootCAs)
 	c.queries = queryTransport(cfg.RootCAs)
 	return c, nil
@@ -156,9 +159,11 @@ func loopback(host string) bool {
 // headers returns the headers of every request.
 func (cfg Config) headers() (http.Header, error) {
 	h := http.Header{
-		"Accept":       {"application/json"},
-		"Content-Type": {"application/json"},
-		"User-Agent":   {"weir"},
+		"Accept": {"application/json"},
+		// Without it any coding may come, and none is decoded.
+		"Accept-Encoding": {"identity"},
+		"Content-Type":    {"application/json"},
+		"User-Agent":      {"weir"},
 	}
 	var problems []error
 	set := func(setting, name string, s schema.Secret) {
@@ -168,6 +173,10 @@ func (cfg Config) headers() (http.Header, error) {
 		}
 		if strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			problems = append(problems, fmt.Errorf("auth.%s: holds a space or a character that no header can carry", setting))
+			return
+		}
+		if len(v) > maxSecret {
+			problems = append(problems, fmt.Errorf("auth.%s: is longer than %d bytes", setting, maxSecret))
 			return
 		}
 		if name == "Authorization" {

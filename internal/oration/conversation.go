@@ -1,6 +1,7 @@
 package oration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (c *Client) query(ctx context.Context, id string) (consumer.Conversation, e
 	req.Header = c.header.Clone()
 	resp, err := c.queries.RoundTrip(req)
 	if err != nil {
-		return none, maskedError{err}
+		return none, c.own.mask(err)
 	}
 	defer resp.Body.Close()
 	resp.Header.Del("Set-Cookie")
@@ -52,51 +53,56 @@ func (c *Client) query(ctx context.Context, id string) (consumer.Conversation, e
 		return none, errors.New("status 101 instead of an answer")
 	}
 	body, err := readBody(resp.Body, maxConversation)
+	coding := c.own.coding(resp.Header)
+	words := cmp.Or(coding, c.own.said(body))
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		return none, fmt.Errorf("%w (%s)", consumer.ErrNotFound, said(body))
+		return none, fmt.Errorf("%w (%s)", consumer.ErrNotFound, words)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return none, fmt.Errorf("%w (status %d: %s)", consumer.ErrUnauthorized, resp.StatusCode, said(body))
+		return none, fmt.Errorf("%w (status %d: %s)", consumer.ErrUnauthorized, resp.StatusCode, words)
 	}
 	if resp.StatusCode/100 != 2 {
-		return none, fmt.Errorf("status %d: %s", resp.StatusCode, said(body))
+		return none, fmt.Errorf("status %d: %s", resp.StatusCode, words)
 	}
 	if err != nil {
-		return none, fmt.Errorf("read the answer: %w", maskedError{err})
+		return none, fmt.Errorf("read the answer: %w", c.own.mask(err))
 	}
-	conv, err := decodeConversation(body, id)
+	if coding != "" {
+		return none, errors.New("the answer cannot be read: " + coding)
+	}
+	conv, err := c.own.conversation(body, id)
 	conv.Header = resp.Header
 	return conv, err
 }
 
 // said returns the words of an error's body.
-func said(body []byte) string {
+func (c censor) said(body []byte) string {
 	if o := asObject(body); o != nil {
-		return say(body, 3)
+		return c.say(body, 3)
 	}
 	if len(body) == 0 {
 		return "no body"
 	}
-	return page(body)
+	return c.page(body)
 }
 
-// decodeConversation reads a conversation, flat (as documented) or wrapped.
-func decodeConversation(body []byte, id string) (consumer.Conversation, error) {
+// conversation reads a conversation, flat (as documented) or wrapped.
+func (c censor) conversation(body []byte, id string) (consumer.Conversation, error) {
 	o := asObject(body)
 	if inner := asObject(o["conversation"]); o["id"] == nil && inner != nil {
 		o = inner
 	}
 	if o == nil {
-		return consumer.Conversation{}, errors.New("the answer is no JSON object: " + said(body))
+		return consumer.Conversation{}, errors.New("the answer is no JSON object: " + c.said(body))
 	}
 	if got := o.text("id"); !strings.EqualFold(got, id) {
 		return consumer.Conversation{}, errors.New("the answer is about another conversation")
 	}
 	conv := consumer.Conversation{
 		ID:        id,
-		Status:    words(o.text("conversationStatus")),
-		Reason:    words(o.text("endReason")),
-		Summary:   bounded(strings.ToValidUTF8(o.text("summary"), "\ufffd"), maxSummary),
+		Status:    c.words(o.text("conversationStatus")),
+		Reason:    c.words(o.text("endReason")),
+		Summary:   bounded(strings.ToValidUTF8(c.hide(o.text("summary"), maxConversation), "\ufffd"), maxSummary),
 		StartedAt: o.time("callStartTime"),
 		EndedAt:   o.time("callEndTime"),
 	}

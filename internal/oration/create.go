@@ -27,15 +27,19 @@ const (
 // Create implements [consumer.Provider].
 func (c *Client) Create(ctx context.Context, b consumer.Batch) consumer.Answer {
 	began := time.Now()
-	x := Exchange{Items: b.Items, Free: b.Free, FullWhen: c.fullOn, Refused: c.refused}
+	x := Exchange{Items: b.Items, Free: b.Free, FullWhen: c.fullOn, Refused: c.refused, own: c.own}
 	if len(b.Items) > 0 {
 		c.exchange(ctx, b, &x)
 	}
 	a, notes := Classify(x)
 	a.Began, a.Done = began, time.Now()
 	if n := len(notes.Stray); n > 0 {
+		shown := notes.Stray[:min(n, 20)]
+		for i, id := range shown {
+			shown[i] = c.own.hide(id, maxID)
+		}
 		c.lg.Warn().Int("status", x.Status).Int("items", len(x.Items)).
-			Int("stray", n).Strs("conversations", notes.Stray[:min(n, 20)]).
+			Int("stray", n).Strs("conversations", shown).
 			Msg("the answer names conversations that match no item")
 	}
 	return a

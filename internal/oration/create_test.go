@@ -48,7 +48,7 @@ func expect(t *testing.T, a consumer.Answer, want string) {
 func TestCreateSendsGoldenRequest(t *testing.T) {
 	t.Parallel()
 	common := http.Header{
-		"Accept": {"application/json"}, "Content-Type": {"application/json"}, "User-Agent": {"weir"},
+		"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "Content-Type": {"application/json"}, "User-Agent": {"weir"},
 	}
 	tests := []struct {
 		name string

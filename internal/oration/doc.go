@@ -29,27 +29,41 @@
 // items that no result names:
 //
 //	not a byte was written                     unsent
-//	no answer, or one naming unknown results   in doubt
+//	no answer                                  in doubt
+//	it names other conversations, anywhere     in doubt
+//	results, and cut or malformed              in doubt
+//	results, and no error for it               in doubt, whatever the status
+//	more entries than can belong to it         in doubt
 //	a status listed in refused_statuses        unsent
-//	401, 403                                   unauthorized
+//	401, 403                                   unauthorized; cut or malformed JSON: in doubt
 //	301, 302, 303, 307, 308 without results    unsent, and the lane stops
 //	any other 3xx                              in doubt, and the lane stops
 //	404, 405 with a body that is not JSON      unsent, and the lane stops
 //	429, read to its end                       full
 //	429, cut or malformed                      in doubt
+//	429, a list of results, no error for it    in doubt, even if the list is empty
 //	408, 425, 499, 5xx, anything unknown       in doubt
 //	2xx, other 4xx, cut or malformed           in doubt
-//	2xx, not an item error for it              in doubt
+//	2xx, no error for it                       in doubt
 //	2xx, its own item error                    rejected, or full if it means so
-//	2xx, errors that cannot be told apart      full and alone; fewer errors than items: in doubt
-//	other 4xx, one such item                   rejected, or full if it means so
-//	other 4xx, several such items              full and alone
+//	2xx, errors that cannot be told apart      full and alone
+//	other 4xx, the only item of the request    rejected, or full if it means so
+//	other 4xx, an error names it               rejected, or full if it means so
+//	other 4xx, results leave it and one error  rejected, or full if it means so
+//	other 4xx, of a group                      full and alone
+//
+// There is an error for each item if no fewer are left than items, without the
+// items that an error names and their errors. The higher line decides.
+//
+// A body that was cut before its first byte may have been JSON. One in any coding
+// but identity counts as such: none is asked for, and none decoded.
 //
 // An item error means fullness if a full_when pattern matches it, or if the
 // request held more items than slots were known to be free.
 //
 // # What is kept of it
 //
-// The provider's words are shortened, put on one line and masked. Join tokens
-// are never decoded, logged or kept.
+// The provider's words are shortened, put on one line and masked. Credentials of
+// ours that it repeats are replaced. Join tokens are never decoded, logged or
+// kept.
 package oration

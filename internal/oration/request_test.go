@@ -209,6 +209,8 @@ func TestNewJoinsEveryProblem(t *testing.T) {
 			"full_when[0]: ", "full_when[1]: matches every text", "timeout: -1ns is negative",
 			"refused_statuses: 200 ", "refused_statuses: 429 ", "refused_statuses: 401 ",
 		}},
+		{"credentials that cannot be sent", oration.Config{URL: "https://x.example", Bearer: "w\xf6rk\xff", PublicKey: schema.Secret(strings.Repeat("k", 9000))},
+			[]string{"auth.bearer: holds", "auth.public_key: is longer than 8192 bytes"}},
 		{"half a pair", oration.Config{URL: "https://x.example", APIKey: "k"}, []string{"auth.workspace_id: is missing"}},
 		{"the other half", oration.Config{URL: "https://x.example", WorkspaceID: "w"}, []string{"auth.api_key: is missing"}},
 		{"password in the URL", oration.Config{URL: "https://u:hunter2@x.example", Bearer: "b"}, []string{"url: must not hold a user"}},

@@ -25,6 +25,8 @@ type Exchange struct {
 	Body     []byte
 	Complete bool  // Body is the whole body
 	Err      error // why there is no answer, or no whole one
+
+	own censor // of the secrets that were sent
 }
 
 // Notes are what an answer holds besides verdicts.
@@ -36,9 +38,9 @@ type Notes struct {
 
 // Classify says what an exchange means for each of its items. It is pure.
 func Classify(x Exchange) (consumer.Answer, Notes) {
-	j := judge{x: x, verdicts: make([]consumer.Result, len(x.Items))}
+	j := judge{x: x, said: reading{own: x.own}, verdicts: make([]consumer.Result, len(x.Items))}
 	if x.Status != 0 {
-		j.said = read(x.Body, x.Complete)
+		j.said = read(x)
 	}
 	j.answer = consumer.Answer{Status: x.Status, Header: x.Header}
 	j.results()
@@ -89,19 +91,49 @@ func (j *judge) others() {
 	}
 }
 
-// decide gives the open items their verdict by the status.
+// decide gives the open items their verdict: in doubt as far as the body leaves
+// it open whether they were created, else by the status.
 func (j *judge) decide() {
-	status := j.x.Status
 	switch {
 	case !j.x.Written:
 		j.all(consumer.VerdictUnsent, "the request was not sent")
-	case status == 0:
+	case j.x.Status == 0:
 		j.all(consumer.VerdictDoubt, "the request was sent and its answer is lost")
-	case len(j.notes.Stray) > 0 || j.said.torn:
-		j.all(consumer.VerdictDoubt, "the answer names conversations that cannot be told apart")
+	case len(j.notes.Stray) > 0 || j.said.other || j.said.torn || len(j.said.results) > 0 && !j.said.whole:
+		j.all(consumer.VerdictDoubt, "the answer names, or may name, conversations that cannot be told apart")
+	default:
+		if j.unmentioned(); len(j.open) > 0 {
+			j.byStatus()
+		}
+	}
+}
+
+// unmentioned puts the items in doubt that neither a result nor an error
+// accounts for, if the answer lists what became of each: any 2xx does, whatever
+// has results does, and a 429 that has errors beside an empty list of results.
+// A 429 that lists neither says nothing of any item but that the lane is full.
+func (j *judge) unmentioned() {
+	status := j.x.Status
+	if status/100 != 2 && len(j.said.results) == 0 && !(status == http.StatusTooManyRequests && j.said.listed && len(j.said.errors) > 0) {
+		return
+	}
+	own, rest := j.attributed()
+	left := slices.DeleteFunc(slices.Clone(j.open), func(i int) bool { return len(own[i]) > 0 })
+	if len(rest) >= len(left) || !j.said.whole {
+		return
+	}
+	j.open = left
+	j.all(consumer.VerdictDoubt, fmt.Sprintf("the answer has %d errors for %d items", len(rest), len(left)))
+	j.others()
+}
+
+// byStatus gives the open items their verdict by the status.
+func (j *judge) byStatus() {
+	status := j.x.Status
+	switch {
 	case slices.Contains(j.x.Refused, status):
 		j.all(consumer.VerdictUnsent, "the provider refused the request")
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && !j.unseen():
 		j.all(consumer.VerdictUnauthorized, "the provider refused the credentials")
 	case redirect(status) && len(j.said.results) == 0 || j.foreign():
 		j.all(consumer.VerdictUnsent, "the request did not reach the API")
@@ -128,6 +160,11 @@ func redirect(status int) bool {
 	}
 }
 
+// unseen reports whether results may stand in what could not be read.
+func (j *judge) unseen() bool {
+	return !j.said.whole && (j.said.json || j.said.empty || j.said.coded)
+}
+
 // ambiguous reports whether a 4xx may be given after the conversation was made.
 // 429 is here for one that could not be read to its end.
 func ambiguous(status int) bool {
@@ -145,7 +182,7 @@ func (j *judge) foreign() bool {
 	if j.x.Status != http.StatusNotFound && j.x.Status != http.StatusMethodNotAllowed {
 		return false
 	}
-	return !j.said.json && (!j.said.empty || j.x.Complete)
+	return !j.said.json && !j.unseen()
 }
 
 // all gives the open items one verdict.
@@ -166,7 +203,7 @@ func (j *judge) because(why string) string {
 	if s := j.words(); s != "" {
 		b.WriteString(": " + s)
 	}
-	if s := failure(j.x.Err); s != "" {
+	if s := j.said.own.failure(j.x.Err); s != "" {
 		b.WriteString(": " + s)
 	}
 	return b.String()
@@ -205,7 +242,8 @@ func (j *judge) full() {
 	}
 }
 
-// partial is a 2xx: its errors are those of the items that have no result.
+// partial is a 2xx: its errors are those of the items that have no result, and
+// no fewer.
 func (j *judge) partial() {
 	rest := j.named()
 	n, errs := len(j.open), len(rest)
@@ -213,19 +251,20 @@ func (j *judge) partial() {
 	case n == 0:
 	case n == 1 && (errs == 1 || errs > 1 && len(j.x.Items) == 1):
 		j.own(j.open[0], joined(rest), j.fullness(rest))
-	case errs < n:
-		j.all(consumer.VerdictDoubt, fmt.Sprintf("the answer has %d errors for %d items", errs, n))
 	default:
 		j.alone(rest)
 	}
 }
 
-// refusal is a 4xx that speaks of this request. Nobody is judged in a group.
+// refusal is a 4xx that speaks of this request. Nobody is judged in a group, but
+// whom an error names, and the one that results leave for one error: a whole
+// request may be refused for the sake of one item.
 func (j *judge) refusal() {
 	rest := j.named()
+	certain := len(j.said.results) > 0 && len(j.open) == 1 && len(rest) == 1
 	switch {
 	case len(j.open) == 0:
-	case len(j.open) > 1:
+	case len(j.x.Items) > 1 && !certain:
 		j.alone(rest)
 	case len(rest) > 0:
 		j.own(j.open[0], joined(rest), j.fullness(rest))
@@ -239,11 +278,21 @@ func (j *judge) refusal() {
 }
 
 // named judges the items that an error names, and returns the errors that name
-// nothing. An error that names somebody else is nobody's here: to give it to the
-// item that happens to be left would reject an innocent one.
+// nothing.
 func (j *judge) named() []itemError {
-	var rest []itemError
-	own := make(map[int][]itemError)
+	own, rest := j.attributed()
+	for i, errs := range own {
+		j.own(i, joined(errs), j.fullness(errs))
+	}
+	j.others()
+	return rest
+}
+
+// attributed returns the errors by the open item that they name, and those that
+// name nothing. An error that names somebody else is nobody's here: to give it
+// to the item that happens to be left would reject an innocent one.
+func (j *judge) attributed() (own map[int][]itemError, rest []itemError) {
+	own = make(map[int][]itemError)
 	for _, e := range j.said.errors {
 		i := e.item(j.x.Items)
 		switch {
@@ -253,11 +302,7 @@ func (j *judge) named() []itemError {
 			rest = append(rest, e)
 		}
 	}
-	for i, errs := range own {
-		j.own(i, joined(errs), j.fullness(errs))
-	}
-	j.others()
-	return rest
+	return own, rest
 }
 
 // own judges one item by words that are certainly about it.
@@ -279,7 +324,7 @@ func (j *judge) own(i int, text string, full bool) {
 
 // alone lets each open item wait, to go by itself next time.
 func (j *judge) alone(rest []itemError) {
-	j.all(consumer.VerdictFull, "the provider refused several conversations and does not say which for what")
+	j.all(consumer.VerdictFull, "the provider refused a group and does not say that this conversation is why")
 	for _, i := range j.open {
 		j.verdicts[i].Alone = true
 	}
@@ -307,7 +352,7 @@ func (j *judge) signal() {
 		j.answer.Full = true
 	case j.x.Status/100 == 3:
 		j.answer.Stop = fmt.Sprintf("the provider answered with status %d%s instead of a result: the url of this account is wrong",
-			j.x.Status, target(j.x.Header.Get("Location")))
+			j.x.Status, j.target())
 	case j.foreign() && len(j.said.results) == 0 && !slices.Contains(j.x.Refused, j.x.Status):
 		j.answer.Stop = fmt.Sprintf("the provider answered with status %d and a body that is not JSON (%s): the url of this account is wrong",
 			j.x.Status, j.said.message)
@@ -315,11 +360,12 @@ func (j *judge) signal() {
 }
 
 // target returns where a redirect points, without what might be a secret.
-func target(location string) string {
+func (j *judge) target() string {
+	location := j.x.Header.Get("Location")
 	u, err := url.Parse(location)
 	if location == "" || err != nil {
 		return ""
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return " (to " + words(u.String()) + ")"
+	return " (to " + j.said.own.words(u.String()) + ")"
 }

@@ -153,9 +153,24 @@ func TestH1PartialFullCreatesAreKept(t *testing.T) {
 	t.Parallel()
 	two := list(wrapped(0), wrapped(2))
 	judge(t, []row{
-		{name: "429 with results", items: 4, free: 2, status: 429, body: body(two, ""), want: "created0 full created2 full", full: true},
+		{name: "429 with results", items: 4, free: 2, status: 429, body: body(two, ""), want: "created0 doubt created2 doubt", reason: "0 errors for 2 items", full: true},
 		{name: "429 with results and errors", items: 4, free: 2, status: 429, body: body(two, `{"error":"concurrency limit"},{"error":"concurrency limit"}`), want: "created0 full created2 full", full: true, reason: "concurrency limit"},
 		{name: "429 with results for all", items: 2, free: 2, status: 429, body: body(list(flat(1), flat(0)), ""), want: "created0 created1", full: true},
+		{name: "429 with an error too few", items: 4, free: 2, status: 429, body: body(two, `"limit"`), want: "created0 doubt created2 doubt", full: true, reason: "1 errors for 2 items"},
+		{name: "429 with an empty list and an error too few", items: 2, free: 0, status: 429, body: body("", `"limit"`), want: "doubt doubt", full: true},
+		{name: "429 with an empty list and no error", items: 1, free: 0, status: 429, body: body("", ""), want: "full", full: true},
+		{name: "429 with a null list and an error too few", items: 2, free: 0, status: 429, body: `{"results":null,"errors":["limit"]}`, want: "doubt doubt", full: true},
+		{name: "429 with an empty list and an error each", items: 2, free: 0, status: 429, body: body("", `"limit","limit"`), want: "full full", full: true},
+		{name: "429 without a list, one error", items: 2, free: 0, status: 429, body: `{"errors":["limit"]}`, want: "full full", full: true},
+		{name: "429 with an error that names its item", items: 3, free: 1, status: 429, body: body(wrapped(0), `{"error":"limit","toPhoneNumber":"`+phone(1)+`"}`), want: "created0 full doubt", full: true},
+		{name: "429 with an error for a created item", items: 2, free: 1, status: 429, body: body(wrapped(0), `{"error":"late","toPhoneNumber":"`+phone(0)+`"}`), want: "created0 doubt", full: true},
+		{name: "400 with an error too few", items: 3, free: 3, status: 400, body: body(wrapped(1), `"bad"`), want: "doubt created1 doubt"},
+		{name: "422 with an error that names its item", items: 3, free: 3, status: 422, body: body(wrapped(0), `{"error":"bad","toPhoneNumber":"`+phone(1)+`"}`), want: "created0 rejected doubt"},
+		{name: "422, two errors for the one other", items: 2, free: 2, status: 422, body: body(wrapped(1), `"bad","late"`), want: "full! created1"},
+		{name: "401 with results and an error each", items: 2, free: 2, status: 401, body: body(wrapped(1), `"no"`), want: "unauthorized created1"},
+		{name: "401 cut before its results", items: 1, free: 1, status: 401, cut: true, body: `{"message":"no",`, want: "doubt"},
+		{name: "401 cut before a byte", items: 1, free: 1, status: 401, cut: true, want: "doubt"},
+		{name: "503 vouched for, with results, malformed", items: 2, free: 2, status: 503, refused: []int{503}, body: body(flat(0), `"x"`) + "}", want: "created0 doubt"},
 		{name: "429 whole", items: 2, free: 0, status: 429, body: `{"message":"Too many"}`, want: "full full", full: true, reason: "Too many"},
 		{name: "429 empty", items: 2, free: 0, status: 429, want: "full full", full: true},
 		{name: "429 with a page", items: 1, free: 0, status: 429, body: "<html><title>Slow  down</title>", want: "full", full: true, reason: `an HTML page, "Slow down"`},
@@ -168,19 +183,92 @@ func TestH1PartialFullCreatesAreKept(t *testing.T) {
 		{name: "429 with more behind", items: 1, free: 0, status: 429, body: `{"errors":[]}{"results":[]}`, want: "doubt", full: true},
 		{name: "429 with a result that matches nobody", items: 3, free: 2, status: 429, body: body(list(wrapped(0), bare(9)), ""), want: "created0 doubt doubt", full: true, stray: 1},
 		{name: "429 with results of another kind", items: 1, free: 0, status: 429, body: `{"results":"conv-9"}`, want: "doubt", full: true, stray: 1},
-		{name: "429 with bare results", items: 2, free: 1, status: 429, body: `[` + wrapped(1) + `]`, want: "full created1", full: true},
+		{name: "429 with bare results", items: 2, free: 1, status: 429, body: `[` + wrapped(1) + `]`, want: "doubt created1", full: true},
 		{name: "429, own error beside it", items: 1, free: 1, status: 429, body: body("", `"the number is malformed"`), want: "full+", full: true},
 		{name: "400 with results", items: 3, free: 3, status: 400, body: body(wrapped(1), `"bad","bad"`), want: "full! created1 full!"},
 		{name: "422, the one other", items: 2, free: 2, status: 422, body: body(wrapped(1), `"bad number"`), want: "rejected created1"},
-		{name: "401 with results", items: 2, free: 2, status: 401, body: body(wrapped(1), ""), want: "unauthorized created1"},
+		{name: "401 with results", items: 2, free: 2, status: 401, body: body(wrapped(1), ""), want: "doubt created1"},
 		{name: "403 with a stray result", items: 2, free: 2, status: 403, body: body(bare(9), ""), want: "doubt doubt", stray: 1},
 		{name: "401 cut in its results", items: 1, free: 1, status: 401, cut: true, body: `{"results":[{"id":`, want: "doubt"},
 		{name: "500 with results", items: 2, free: 2, status: 500, body: body(flat(0), ""), want: "created0 doubt"},
-		{name: "503 vouched for, with results", items: 2, free: 2, status: 503, refused: []int{503}, body: body(flat(0), ""), want: "created0 unsent"},
+		{name: "503 vouched for, with results", items: 2, free: 2, status: 503, refused: []int{503}, body: body(flat(0), ""), want: "created0 doubt"},
 		{name: "503 vouched for, with a stray result", items: 1, free: 1, status: 503, refused: []int{503}, body: body(list(bare(8), bare(9)), ""), want: "doubt", stray: 2},
 		{name: "307 with results", items: 2, free: 2, status: 307, body: body(flat(0), ""), want: "created0 doubt", stop: true},
 		{name: "404 with results", items: 1, free: 1, status: 404, body: body(flat(0), ""), want: "created0"},
 	})
+}
+
+// TestH1ConversationsElsewhere has bodies that name a conversation where no
+// result belongs.
+func TestH1ConversationsElsewhere(t *testing.T) {
+	t.Parallel()
+	var rows []row
+	for name, answer := range map[string]string{
+		"in detail":                  `{"detail":{"results":[` + flat(0) + `],"errors":[]}}`,
+		"in data, wrapped":           `{"message":"limit","data":{"results":[` + wrapped(0) + `]}}`,
+		"in data, bare":              `{"message":"limit","data":{"results":[` + bare(0) + `]}}`,
+		"in conversations":           `{"message":"limit","conversations":[{"id":"c1","toPhoneNumber":"` + phone(0) + `"}]}`,
+		"in conversations, a status": `{"conversations":[{"id":7,"conversationStatus":"created"}]}`,
+		"of its own":                 `{"message":"limit","a":{"b":{"id":"c1","weir_intent":"x"}}}`,
+		"the body itself":            `{"id":"c1","message":"limit","dynamicVariables":` + strconv.Quote(vars(0)) + `}`,
+		"in an error":                `{"errors":[{"error":"limit","conversation":{"id":"c1","conversationStatus":"failed"}}]}`,
+		"in a list of lists":         `[[{"results":[` + flat(0) + `]}]]`,
+		"cannot be told":             `{"message":"limit","data":["` + strings.Repeat("x", 300<<10) + `"]}`,
+	} {
+		if strings.HasPrefix(answer, "[") {
+			answer = `{"message":"limit","more":` + answer + `}`
+		}
+		for _, status := range []int{400, 401, 404, 409, 429, 503} {
+			rows = append(rows, row{name: fmt.Sprint(status, " ", name), items: 1, free: 1, status: status, refused: []int{503},
+				body: answer, want: "doubt", full: status == 429})
+		}
+	}
+	judge(t, append(rows,
+		row{name: "a created item stays so", items: 2, free: 2, status: 200, body: `{"results":[` + wrapped(0) + `],"errors":["x"],"data":[` + wrapped(1) + `]}`, want: "created0 doubt"},
+		row{name: "an id alone", items: 1, free: 1, status: 400, body: `{"id":"req-1","message":"bad","data":{"id":"x","customer":{"phone":"1"}}}`, want: "rejected"},
+		row{name: "the id of an error", items: 1, free: 1, status: 400, body: `{"errors":[{"id":"e1","error":"bad","toPhoneNumber":"` + phone(0) + `"}]}`, want: "rejected"},
+		row{name: "the echo of the request", items: 1, free: 0, status: 429, body: `{"message":"limit","request":{"conversations":[{"toPhoneNumber":"` + phone(0) + `","dynamicVariables":` + vars(0) + `}]}}`, want: "full", full: true},
+	))
+}
+
+// TestH1CompressedAnswersAreUnread has answers in a coding that nobody asked
+// for.
+func TestH1CompressedAnswersAreUnread(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, coding, body string
+		status             int
+		want               string
+	}{
+		{"200", "gzip", "\x1f\x8b\b", 200, "doubt"},
+		{"429", "gzip", "\x1f\x8b\b", 429, "doubt"},
+		{"422", "br", "\x0b\x02", 422, "doubt"},
+		{"401", "gzip", "\x1f\x8b\b", 401, "doubt"},
+		{"404", "gzip", "\x1f\x8b\b", 404, "doubt"},
+		{"one of several", "identity, deflate", "x", 422, "doubt"},
+		{"503 vouched for", "gzip", "\x1f\x8b\b", 503, "unsent"},
+		{"302", "gzip", "\x1f\x8b\b", 302, "unsent"},
+		{"no body", "gzip", "", 429, "full"},
+		{"identity", "Identity", `{"message":"bad"}`, 422, "rejected"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, _ := oration.Classify(oration.Exchange{
+				Items: calls(t, 1), Free: 1, FullWhen: patterns(), Refused: []int{503}, Written: true, Status: tt.status,
+				Header: http.Header{"Content-Encoding": {tt.coding}}, Body: []byte(tt.body), Complete: true,
+			})
+			if s := shorthand(got.Results); s != tt.want {
+				t.Errorf("verdict: got %q, want %q", s, tt.want)
+			}
+			if reason := got.Results[0].Reason; tt.want == "doubt" && !strings.Contains(reason, "a body in the coding ") {
+				t.Errorf("reason: got %q, want the coding in it", reason)
+			}
+			if (got.Stop != "") != (tt.status == 302) {
+				t.Errorf("Stop: got %q", got.Stop)
+			}
+		})
+	}
 }
 
 func TestH2ItemErrors(t *testing.T) {
@@ -297,7 +385,9 @@ func TestH23Statuses(t *testing.T) {
 		{name: "a group is not judged", items: 3, free: 3, status: 400, body: `{"message":"conversation 2 is malformed"}`, want: "full! full! full!", reason: "conversation 2 is malformed"},
 		{name: "a group with one error", items: 2, free: 2, status: 422, body: body("", `"bad"`), want: "full! full!"},
 		{name: "a group that is too large", items: 2, free: 2, status: 400, body: `{"message":"concurrency exceeded"}`, want: "full! full!", full: true},
-		{name: "a group, one named", items: 2, free: 2, status: 422, body: body("", `{"error":"bad","toPhoneNumber":"`+phone(1)+`"}`), want: "rejected rejected"},
+		{name: "a group, one named", items: 2, free: 2, status: 422, body: body("", `{"error":"bad","toPhoneNumber":"`+phone(1)+`"}`), want: "full! rejected"},
+		{name: "a group of three, one named", items: 3, free: 3, status: 422, body: `{"message":"validation failed","errors":[{"error":"bad","toPhoneNumber":"` + phone(1) + `"}]}`, want: "full! rejected full!", reason: "validation failed"},
+		{name: "a group, one named, and a word for all", items: 2, free: 2, status: 422, body: body("", `"validation failed",{"error":"bad","toPhoneNumber":"`+phone(1)+`"}`), want: "full! rejected"},
 		{name: "lone, its words", items: 1, free: 1, status: 422, body: `{"code":"E7","message":"agent is not published"}`, want: "rejected", reason: "conversation: agent is not published"},
 		{name: "lone, no words", items: 1, free: 1, status: 400, want: "rejected", reason: "status 400"},
 		{name: "lone, no slot", items: 1, free: 1, status: 409, body: `{"error":"no free slot"}`, want: "full+", full: true},

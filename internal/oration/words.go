@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html"
 	"net"
+	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -19,11 +22,80 @@ const maxWords = 300
 // title finds the title of an HTML page.
 var title = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
-// words returns a provider's text fit for a person: one line, masked, short.
-func words(s string) string {
-	// Masking comes before the cut, or half a number would pass; what is masked
-	// is bounded too, far above what is kept.
-	return bounded(schema.Mask(oneLine(cut(s, 16<<10))), maxWords)
+// minSecret is the length, in bytes, from which a secret of our own is looked
+// for. Shorter ones are part of any text.
+const minSecret = 4
+
+// maxMasked bounds the text that is masked, in bytes: far above what is kept.
+const maxMasked = 16 << 10
+
+// censor makes what a provider says fit to be shown. A provider may repeat the
+// credentials that it was sent. The zero value knows none.
+type censor struct {
+	secrets *regexp.Regexp // nil: none
+	longest int            // bytes of a secret in its longest spelling
+}
+
+// newCensor returns a censor of secrets, which are of printable ASCII, however
+// JSON, Go or a URL spells them.
+func newCensor(secrets ...schema.Secret) censor {
+	var c censor
+	var known []string
+	for _, secret := range secrets {
+		if s := secret.Reveal(); len(s) >= minSecret {
+			known = append(known, s)
+		}
+	}
+	if len(known) == 0 {
+		return c
+	}
+	// The longest first: one secret may begin as another does.
+	slices.SortFunc(known, func(a, b string) int { return len(b) - len(a) })
+	c.longest = len(`\u0000`) * len(known[0])
+	for i, s := range known {
+		var b strings.Builder
+		for _, char := range []byte(s) {
+			fmt.Fprintf(&b, `(?:\\*%s|\\+u00(?i:%02x)|%%(?i:%02x))`, regexp.QuoteMeta(string(char)), char, char)
+		}
+		known[i] = b.String()
+	}
+	c.secrets = regexp.MustCompile(strings.Join(known, "|"))
+	return c
+}
+
+// hide returns s without the secrets, and at most n bytes of it.
+func (c censor) hide(s string, n int) string {
+	if c.secrets == nil {
+		return cut(s, n)
+	}
+	// The cut would leave a part of a secret that it goes through.
+	more := len(s) > n+c.longest
+	s = c.secrets.ReplaceAllLiteralString(cut(s, n+c.longest), "[redacted]")
+	if more {
+		s = cut(s, len(s)-min(len(s), c.longest))
+	}
+	return cut(s, n)
+}
+
+// words returns a provider's text fit for a person: one line, without secrets,
+// masked, short.
+func (c censor) words(s string) string {
+	// Masking comes before the cut, or half a number would pass. Secrets go
+	// before it, or it would leave parts of one.
+	return bounded(schema.Mask(oneLine(c.hide(s, maxMasked))), maxWords)
+}
+
+// coding returns what to say of a body that came compressed, which no request
+// allows: it cannot be read. Empty if it did not.
+func (c censor) coding(h http.Header) string {
+	for _, v := range h.Values("Content-Encoding") {
+		for name := range strings.SplitSeq(v, ",") {
+			if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "identity") {
+				return bounded("a body in the coding "+c.words(name), maxWords)
+			}
+		}
+	}
+	return ""
 }
 
 // oneLine returns s with each run of white space and unprintable characters as
@@ -58,32 +130,37 @@ func bounded(s string, n int) string {
 }
 
 // page returns the words of a body that is not a JSON object.
-func page(body []byte) string {
+func (c censor) page(body []byte) string {
 	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
-		return words(string(body))
+		return c.words(string(body))
 	}
 	if m := title.FindSubmatch(body[:min(len(body), 64<<10)]); m != nil {
-		return words(`an HTML page, "` + strings.TrimSpace(html.UnescapeString(string(m[1]))) + `"`)
+		return c.words(`an HTML page, "` + strings.TrimSpace(html.UnescapeString(string(m[1]))) + `"`)
 	}
 	return "an HTML page"
 }
 
 // failure returns a transport's error as words. An address that could not be
 // dialled holds nothing of the provider's and is shown as it is.
-func failure(err error) string {
+func (c censor) failure(err error) string {
 	if err == nil {
 		return ""
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return bounded(oneLine(err.Error()), maxWords)
 	}
-	return words(err.Error())
+	return c.words(err.Error())
 }
 
 // maskedError is a transport's error whose text is fit to be shown.
-type maskedError struct{ error }
+type maskedError struct {
+	error
+	text string
+}
 
-func (e maskedError) Error() string { return failure(e.error) }
+func (c censor) mask(err error) error { return maskedError{err, c.failure(err)} }
+
+func (e maskedError) Error() string { return e.text }
 func (e maskedError) Unwrap() error { return e.error }
 
 // object is a JSON object whose members are looked at one by one, so that one
