@@ -78,13 +78,16 @@ var (
 )
 
 // Connect connects to the broker. It keeps trying until ctx ends while no
-// server can be reached; a server that refuses the credentials, is too old or
-// has no JetStream is an error at once. Once made, the connection is renewed
+// server can be reached; a malformed URL, and a server that refuses the
+// credentials, is too old or has no JetStream is an error at once. Once made, the connection is renewed
 // for ever.
 func Connect(ctx context.Context, lg zerolog.Logger, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	opts, err := cfg.options(lg)
 	if err != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	if err := checkURLs(cfg.URL); err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
 	nc, err := dial(ctx, lg, cfg.URL, opts)
@@ -94,9 +97,9 @@ func Connect(ctx context.Context, lg zerolog.Logger, cfg Config) (*Broker, error
 	b := &Broker{lg: lg, cfg: cfg, nc: nc, streams: make(map[string]jetstream.Stream)}
 	if err := b.inspect(ctx); err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("connect to the broker at %s: %w", nc.ConnectedUrlRedacted(), err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", address(nc), err)
 	}
-	lg.Info().Str("url", nc.ConnectedUrlRedacted()).Str("version", nc.ConnectedServerVersion()).Msg("connected to the broker")
+	lg.Info().Str("url", address(nc)).Str("version", nc.ConnectedServerVersion()).Msg("connected to the broker")
 	return b, nil
 }
 
@@ -119,7 +122,7 @@ func (cfg Config) options(lg zerolog.Logger) ([]nats.Option, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			lg.Info().Str("url", nc.ConnectedUrlRedacted()).Msg("connected to the broker again")
+			lg.Info().Str("url", address(nc)).Msg("connected to the broker again")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			lg.Warn().Err(err).Msg("the broker reports an error")

@@ -31,17 +31,10 @@ type EmbeddedConfig struct {
 	// Token is what clients show. Default a random one, kept across restarts.
 	Token schema.Secret
 	// MaxStore is how many bytes all streams together may use. Default 5 GiB,
-	// less if the disk has not as much to spare, decided at the first start.
+	// less if the disk has not as much to spare, decided at the first start. It
+	// is never less than what the streams in Dir reserve.
 	MaxStore int64
 }
-
-// Sizes of the embedded store, in bytes.
-const (
-	fullStore  = 5 << 30 // the default rooms of the streams and of the ledger, and a fifth to spare
-	leastStore = 256 << 20
-	// memoryStore is for the consumers of scans.
-	memoryStore = 64 << 20
-)
 
 // startTimeout is how long a server may take to read its store.
 const startTimeout = 2 * time.Minute
@@ -153,26 +146,6 @@ func writeAt(f *os.File, text string) error {
 	return err
 }
 
-// storeSize decides how much the store may hold. It is decided once, since the
-// streams' rooms follow from it.
-func storeSize(cfg EmbeddedConfig, old endpoint) (int64, error) {
-	if size := cmp.Or(cfg.MaxStore, old.MaxStore); size != 0 {
-		if size < leastStore {
-			return 0, fmt.Errorf("a store of %d MiB is too small: at least %d MiB are needed", size>>20, leastStore>>20)
-		}
-		return size, nil
-	}
-	free, err := freeSpace(cfg.Dir)
-	if err != nil {
-		return 0, fmt.Errorf("free disk space: %w", err)
-	}
-	size := min(fullStore, free/4*3)
-	if size < leastStore {
-		return 0, fmt.Errorf("the disk has %d MiB left, and three quarters of that are less than the %d MiB that are needed: free some space, choose another directory, or set the size of the store", free>>20, leastStore>>20)
-	}
-	return size, nil
-}
-
 // keptPort returns the port of the last start if it can be had, otherwise
 // server.RANDOM_PORT.
 func keptPort(host, old string) int {
@@ -227,14 +200,6 @@ func (e *Embedded) URL() string { return e.endpoint.URL }
 
 // Token returns what clients show.
 func (e *Embedded) Token() schema.Secret { return schema.Secret(e.endpoint.Token) }
-
-// Room returns the rooms that fit into the store: of the streams, for Config,
-// and of the ledger, in bytes. A fifth is left to schedules and replays, which
-// have no limit of their own, and to the store itself.
-func (e *Embedded) Room() (streams Room, ledger int64) {
-	tenth := min(e.endpoint.MaxStore, fullStore) / 10
-	return Room{Events: 4 * tenth, Outcomes: tenth, Dead: tenth}, 2 * tenth
-}
 
 // Shutdown stops the server, waits until its store is closed, and unlocks the
 // directory. Connections to it should be closed before.

@@ -162,6 +162,34 @@ func TestStoreSize(t *testing.T) {
 	connect(t, e, broker.Config{})
 }
 
+// Neither the loss of endpoint.json nor a chosen size makes the store smaller than
+// its streams: the server would refuse to change them.
+func TestStoreSizeOfAnExistingStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const first = 8 << 30 // more than the default
+	e := embed(t, broker.EmbeddedConfig{Dir: dir, MaxStore: first})
+	room := broker.Room{Events: 6 << 30, Outcomes: 1 << 20, Dead: 1 << 20}
+	b := connect(t, e, broker.Config{Room: room})
+	publish(t, b, "x")
+	if err := errors.Join(b.Close(t.Context()), e.Shutdown()); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{0, 256 << 20} {
+		if err := os.Remove(filepath.Join(dir, "endpoint.json")); err != nil {
+			t.Fatal(err)
+		}
+		e := embed(t, broker.EmbeddedConfig{Dir: dir, MaxStore: size})
+		b := connect(t, e, broker.Config{}) // sets the rooms that follow from the size
+		if n := messages(t, b, broker.StreamEvents); n != 1 {
+			t.Errorf("a size of %d: got %d events, want 1", size, n)
+		}
+		if err := errors.Join(b.Close(t.Context()), e.Shutdown()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestConnectWaitsForTheBroker(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

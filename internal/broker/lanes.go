@@ -17,15 +17,13 @@ const lanesPrefix = "$KV.WEIR_LANES."
 type record struct {
 	revision uint64 // 0 if there is none
 	data     []byte // nil if the key does not exist
-	expired  bool   // the key does not exist because its time ran out
+	removed  bool   // somebody removed the key: it did not run out, nor just vanish
 }
 
 func newRecord(m *jetstream.RawStreamMsg) record {
-	r := record{revision: m.Sequence}
-	switch {
-	case m.Header.Get(jetstream.MarkerReasonHeader) == "MaxAge":
-		r.expired = true
-	case m.Header.Get("KV-Operation") == "" && m.Header.Get(jetstream.MarkerReasonHeader) == "":
+	operation := m.Header.Get("KV-Operation")
+	r := record{revision: m.Sequence, removed: operation == "DEL"}
+	if operation == "" && m.Header.Get(jetstream.MarkerReasonHeader) == "" {
 		r.data = m.Data
 	}
 	return r
@@ -43,8 +41,11 @@ func (b *Broker) readKey(ctx context.Context, key string) (record, error) {
 	return newRecord(m), nil
 }
 
-// keyWrite is one write to a key of WEIR_LANES.
+// keyWrite is one write to a key of WEIR_LANES. One that is sent again needs an
+// id or a revision that it expects, or a copy that was held up on its way would
+// undo what was written after it.
 type keyWrite struct {
+	id      string // the same on each attempt
 	key     string
 	data    []byte
 	ttl     time.Duration // in whole seconds; 0: for ever
@@ -59,6 +60,9 @@ func (b *Broker) writeKey(ctx context.Context, w keyWrite) (uint64, error) {
 		m.Header.Set("KV-Operation", "DEL")
 	}
 	opts := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
+	if w.id != "" {
+		opts = append(opts, jetstream.WithMsgID(w.id))
+	}
 	if w.ttl > 0 {
 		opts = append(opts, jetstream.WithMsgTTL(w.ttl))
 	}

@@ -42,9 +42,9 @@ var (
 // Lease is the right to send, which one process has at a time. Between two
 // holders there is always a pause: a holder counts as one only until 4/5 of the
 // TTL have passed since it sent its last renewal that succeeded, and a new
-// holder waits a whole TTL after the last renewal that it saw arrive, unless
-// the old one gave the lease back. Both by their own clocks, which need only
-// run at the same rate within 20 %.
+// holder waits a whole TTL, the longer of the two, after the last renewal that
+// it saw arrive, unless the old one gave the lease back. Both by their own
+// clocks, which need only run at the same rate within 20 %.
 type Lease struct {
 	b    *Broker
 	ttl  time.Duration
@@ -64,6 +64,8 @@ type holder struct {
 	V      int    `json:"v"`
 	ID     string `json:"id"` // fresh with each acquisition
 	Holder string `json:"holder"`
+	// TTL is in nanoseconds. Records of older versions have none.
+	TTL time.Duration `json:"ttl,omitzero"`
 }
 
 func holderOf(data []byte) holder {
@@ -75,15 +77,15 @@ func holderOf(data []byte) holder {
 }
 
 // Lease acquires the lease. If another process holds it, Lease waits for at
-// most two TTLs to see what comes of it: once it is renewed, the answer is
-// ErrHeld with the holder's name; otherwise it runs out and is taken. Call Run
-// at once, or it runs out again.
+// most two TTLs, the longer of the two, to see what comes of it: once it is
+// renewed, the answer is ErrHeld with the holder's name; otherwise it is taken,
+// even if it does not run out. Call Run at once, or it runs out again.
 func (b *Broker) Lease(ctx context.Context, cfg LeaseConfig) (*Lease, error) {
 	cfg.TTL = cmp.Or(cfg.TTL, 5*time.Second)
 	if cfg.TTL < time.Second || cfg.TTL%time.Second != 0 {
 		return nil, fmt.Errorf("lease: a TTL of %v is not possible: the broker knows whole seconds", cfg.TTL)
 	}
-	l := &Lease{b: b, ttl: cfg.TTL, self: holder{V: 1, ID: nuid.Next(), Holder: cfg.Holder}}
+	l := &Lease{b: b, ttl: cfg.TTL, self: holder{V: 1, ID: nuid.Next(), Holder: cfg.Holder, TTL: cfg.TTL}}
 	var err error
 	if l.data, err = json.Marshal(l.self); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
@@ -105,7 +107,7 @@ func (l *Lease) acquire(ctx context.Context) error {
 		return err
 	}
 	if err := l.outwait(ctx, safe); err != nil {
-		l.release(ctx)
+		// It is not given back: the next one must wait for the former holder too.
 		if errors.Is(err, ErrLost) {
 			return fmt.Errorf("%w: %w", ErrHeld, err)
 		}
@@ -132,6 +134,7 @@ func (l *Lease) outwait(ctx context.Context, safe time.Duration) error {
 func (l *Lease) await(ctx context.Context) (safe time.Duration, err error) {
 	var first uint64
 	var began time.Duration
+	longest := l.ttl
 	for {
 		r, err := l.b.readKey(ctx, leaseKey)
 		if err != nil {
@@ -141,20 +144,42 @@ func (l *Lease) await(ctx context.Context) (safe time.Duration, err error) {
 			began = bootTime() // what the read showed was sent before
 		}
 		l.revision = r.revision
+		if r.data == nil {
+			wait, err := l.vacancy(ctx, r, first != 0)
+			return began + wait, err
+		}
+		h := holderOf(r.data)
+		longest = max(longest, h.TTL)
 		switch {
-		case r.data == nil && (r.expired || r.revision == 0 && first != 0):
-			return began + l.ttl, nil
-		case r.data == nil:
-			return 0, nil
 		case first == 0:
 			first = r.revision
-		case r.revision != first, bootTime()-began > 2*l.ttl:
-			return 0, fmt.Errorf("%w: %s", ErrHeld, holderOf(r.data).Holder)
+		case r.revision != first:
+			return 0, fmt.Errorf("%w: %s", ErrHeld, h.Holder)
+		case bootTime()-began > 2*longest: // the broker's clock was set back, perhaps
+			return began + longest, nil
 		}
 		if !sleep(ctx, l.ttl/20) {
 			return 0, ctx.Err()
 		}
 	}
+}
+
+// vacancy returns how long a former holder may go on after leaseKey was found to
+// be gone; seen tells that it was there before. There is none if the lease was
+// given back, or nobody ever had it. Otherwise the key may have vanished while
+// it was renewed: the broker's clock leapt, or its store was rolled back.
+func (l *Lease) vacancy(ctx context.Context, r record, seen bool) (time.Duration, error) {
+	if r.removed {
+		return 0, nil
+	}
+	owner, err := l.b.readKey(ctx, ownerKey)
+	if err != nil {
+		return 0, err
+	}
+	if r.revision == 0 && owner.revision == 0 && !seen {
+		return 0, nil
+	}
+	return max(l.ttl, holderOf(owner.data).TTL), nil
 }
 
 // take writes both keys. The lease counts only when both are written: whoever

@@ -157,6 +157,110 @@ func TestH12ALeaseThatRanOutIsTakenLate(t *testing.T) {
 	}
 }
 
+// H12: a key that vanished without a mark, because the broker's clock leapt or its
+// store was rolled back, was not given back.
+func TestH12ALeaseThatVanishedIsTakenLate(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	a, b := connect(t, e, broker.Config{}), connect(t, e, broker.Config{})
+	stale := acquire(t, a, "a")
+	s, err := a.JetStream().Stream(t.Context(), broker.StreamLanes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.WEIR_LANES.lease")); err != nil {
+		t.Fatal(err)
+	}
+	if stale.Held() != nil {
+		t.Fatal("the lease lapsed too soon for this test")
+	}
+	l := acquire(t, b, "b")
+	if stale.Held() == nil {
+		t.Error("both hold the lease")
+	}
+	if err := l.Held(); err != nil {
+		t.Errorf("held: got %v, want nil", err)
+	}
+}
+
+// A process that gives up before it was certain that the former holder had
+// stopped leaves that wait to the next one.
+func TestH12GivingUpDoesNotFreeTheLease(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	a, b, c := connect(t, e, broker.Config{}), connect(t, e, broker.Config{}), connect(t, e, broker.Config{})
+	stale := acquire(t, a, "a")
+	s, err := a.JetStream().Stream(t.Context(), broker.StreamLanes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.WEIR_LANES.lease")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), ttl/4)
+	defer cancel()
+	if _, err := b.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: "b"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("lease: got %v, want the end of its context", err)
+	}
+	acquire(t, c, "c")
+	if stale.Held() == nil {
+		t.Error("both hold the lease")
+	}
+}
+
+// A dead holder whose TTL was longer, on a cluster for instance, is waited for
+// by its own TTL and not taken for one that runs.
+func TestLeaseOfALongerTTLIsTaken(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	a, b := connect(t, e, broker.Config{}), connect(t, e, broker.Config{})
+	dead, err := a.Lease(t.Context(), broker.LeaseConfig{TTL: 4 * time.Second, Holder: "dead"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := b.Lease(t.Context(), broker.LeaseConfig{TTL: time.Second, Holder: "b"})
+	if err != nil {
+		t.Fatalf("lease: got %v, want it once the dead holder's ran out", err)
+	}
+	if dead.Held() == nil || l.Held() != nil {
+		t.Errorf("held: got %v by the dead holder, %v by the new one", dead.Held(), l.Held())
+	}
+}
+
+// A lease that does not run out, since the broker's clock was set back, is taken
+// when it was not renewed for two TTLs of its holder.
+func TestLeaseThatDoesNotRunOutIsTaken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		record string
+		least  time.Duration
+	}{
+		"of an older version": {`{"v":1,"id":"x","holder":"dead"}`, 2 * time.Second},
+		"of a longer TTL":     {`{"v":1,"id":"x","holder":"dead","ttl":2000000000}`, 4 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := fresh(t, broker.Config{})
+			for _, key := range []string{"lease", "owner"} {
+				if _, err := b.JetStream().Publish(t.Context(), "$KV.WEIR_LANES."+key, []byte(c.record)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			l, err := b.Lease(t.Context(), broker.LeaseConfig{TTL: time.Second, Holder: "b"})
+			if err != nil {
+				t.Fatalf("lease: got %v, want it in the end", err)
+			}
+			if took := time.Since(began); took < c.least {
+				t.Errorf("lease: taken after %v, want at least %v", took, c.least)
+			}
+			if err := l.Held(); err != nil {
+				t.Errorf("held: got %v, want nil", err)
+			}
+		})
+	}
+}
+
 // The stale holder finds the key free, but somebody else had it meanwhile.
 func TestLeaseThatAnotherHadMeanwhileIsLost(t *testing.T) {
 	t.Parallel()

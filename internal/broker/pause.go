@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // PauseRecord says who paused a lane, why and when.
@@ -65,8 +66,9 @@ func (b *Broker) storePause(ctx context.Context, lane string, paused bool, by, r
 	if err != nil {
 		return err
 	}
+	w := keyWrite{id: nuid.Next(), key: pausePrefix + lane, data: data}
 	return retry(ctx, budget, func(ctx context.Context) error {
-		_, err := b.writeKey(ctx, keyWrite{key: pausePrefix + lane, data: data})
+		_, err := b.writeKey(ctx, w)
 		return err
 	})
 }

@@ -74,6 +74,34 @@ func TestPauseAndResume(t *testing.T) {
 	}
 }
 
+// A resume that was sent twice, and one copy of which was held up on its way,
+// does not undo the pause that came after it.
+func TestALateTwinOfAResumeIsHarmless(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	direct := connect(t, e, broker.Config{})
+	r := newRelay(t, e.URL())
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: r.url, Token: e.Token()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	r.holdUp()
+	done := make(chan error, 1)
+	go func() { done <- b.Resume(t.Context(), lane, "ann") }()
+	r.cut(t, "\"by\":\"ann\"") // the client connects anew, and sends it again
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := direct.Pause(t.Context(), lane, "bob", "stop"); err != nil {
+		t.Fatal(err)
+	}
+	r.release(t, broker.StreamLanes) // its PubAck
+	if p, err := direct.Pauses(t.Context()); err != nil || p[lane].By != "bob" {
+		t.Errorf("pauses: got %v, %v; want bob's, who was the last", p, err)
+	}
+}
+
 func TestWatchPauses(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})

@@ -88,7 +88,7 @@ func (b *Broker) provision(ctx context.Context, plan jetstream.StreamConfig) err
 		return err
 	})
 	if err != nil {
-		return explain(err, plan)
+		return b.explain(ctx, err, plan.MaxBytes)
 	}
 	info := s.CachedInfo()
 	if err := check(info.Config, plan); err != nil {
@@ -108,21 +108,6 @@ func (b *Broker) find(ctx context.Context, plan jetstream.StreamConfig) (jetstre
 		return b.js.Stream(ctx, plan.Name)
 	}
 	return s, err
-}
-
-// Codes of the broker for a reservation that does not fit.
-const (
-	noStorage   jetstream.ErrorCode = 10047
-	noResources jetstream.ErrorCode = 10023
-)
-
-// explain says what to set when a stream's room does not fit.
-func explain(err error, plan jetstream.StreamConfig) error {
-	e, ok := errors.AsType[*jetstream.APIError](err)
-	if ok && (e.ErrorCode == noStorage || e.ErrorCode == noResources) {
-		return fmt.Errorf("its room of %d MiB does not fit into the broker's storage: lower the room of the streams, or raise JetStream's max_file_store: %w", plan.MaxBytes>>20, err)
-	}
-	return err
 }
 
 // check names every setting of an existing stream that would break a promise.
@@ -176,7 +161,8 @@ func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.
 	}
 	cfg.MaxBytes, cfg.MaxMsgsPerSubject = plan.MaxBytes, plan.MaxMsgsPerSubject
 	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-		return explain(fmt.Errorf("set max_bytes to %d and max_msgs_per_subject to %d: %w", cfg.MaxBytes, cfg.MaxMsgsPerSubject, err), plan)
+		err = fmt.Errorf("set max_bytes to %d and max_msgs_per_subject to %d: %w", cfg.MaxBytes, cfg.MaxMsgsPerSubject, err)
+		return b.explain(ctx, err, plan.MaxBytes-max(0, info.Config.MaxBytes))
 	}
 	return nil
 }

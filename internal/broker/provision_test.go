@@ -3,6 +3,8 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -127,8 +129,61 @@ func TestRoomAboveTheStore(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	err = b.Provision(ctx)
-	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "lower the room") {
-		t.Errorf("provision: got %v; want an error at once that says what to set", err)
+	if err == nil || ctx.Err() != nil {
+		t.Fatalf("provision: got %v, want an error at once", err)
+	}
+	for _, want := range []string{"its room needs 2048 MiB", "free disk space", "max_file_store"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("provision: got\n%v\nwant it to say %q", err, want)
+		}
+	}
+}
+
+// A stream without a room of its own needs some storage too.
+func TestNoStorageLeft(t *testing.T) {
+	t.Parallel()
+	url := plain(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 3 << 20})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: url, Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	err = b.Provision(t.Context())
+	for _, want := range []string{
+		"stream WEIR_LATER: the broker's storage is used up beside the 3 MiB of this account's streams: free disk space",
+		"stream KV_WEIR_LANES: its room needs 16 MiB",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("provision: got\n%v\nwant it to say %q", err, want)
+		}
+	}
+	if err != nil && strings.Contains(err.Error(), "-1") {
+		t.Errorf("provision: got\n%v\nwant no room of -1", err)
+	}
+}
+
+func TestRoomAboveTheAccountsLimit(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "server.conf")
+	if err := os.WriteFile(file, []byte(`
+		no_auth_user: u
+		accounts: {A: {users: [{user: u, password: p}], jetstream: {max_file: 10M}}}
+	`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.JetStream, opts.StoreDir = true, t.TempDir()
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: plain(t, opts), Room: broker.Room{Events: 6 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	const want = "stream KV_WEIR_LANES: it needs 16 MiB, and of the account's 9 MiB 1 are free: raise the account's storage limit"
+	if err := b.Provision(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("provision: got\n%v\nwant it to say %q", err, want)
 	}
 }
 

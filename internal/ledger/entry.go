@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,8 @@ const (
 	maxLineReason = 120
 	maxName       = 1024
 	maxOthers     = 32
+	maxWaits      = 16 // causes
+	maxCause      = 64
 )
 
 // entry is the stored form of an intent. It is read by other versions of Weir:
@@ -37,6 +41,8 @@ type entry struct {
 	N        int `json:"n"`
 	Claims   int `json:"claims,omitzero"`
 	Attempts int `json:"attempts,omitzero"`
+
+	Waits map[string]int `json:"waits,omitzero"` // by cause
 
 	Nonce     string    `json:"nonce,omitzero"`
 	Claimed   time.Time `json:"claimed,omitzero"`
@@ -102,6 +108,7 @@ func newEntry(in consumer.Intent, write string) entry {
 		Conversation: in.Conversation, Class: in.Class, Reason: cut(in.Reason, maxReason),
 		First: in.First.UTC(),
 	}
+	e.Waits = mostly(in.Waits)
 	e.Others = in.Others[max(0, len(in.Others)-maxOthers):]
 	for _, t := range in.History[max(0, len(in.History)-consumer.HistoryLimit):] {
 		e.History = append(e.History, line{
@@ -110,6 +117,21 @@ func newEntry(in consumer.Intent, write string) entry {
 		})
 	}
 	return e
+}
+
+// mostly returns the causes that were counted most, nil if there are none.
+func mostly(waits map[string]int) map[string]int {
+	if len(waits) == 0 {
+		return nil
+	}
+	causes := slices.SortedFunc(maps.Keys(waits), func(a, b string) int {
+		return cmp.Or(cmp.Compare(waits[b], waits[a]), cmp.Compare(a, b))
+	})
+	kept := make(map[string]int)
+	for _, cause := range causes[:min(len(causes), maxWaits)] {
+		kept[cut(cause, maxCause)] += waits[cause]
+	}
+	return kept
 }
 
 // decode reads a stored entry.
@@ -156,7 +178,7 @@ func writeOf(data []byte) string {
 func (e entry) intent(lane, key string) consumer.Intent {
 	in := consumer.Intent{
 		Lane: lane, Key: key, State: e.State,
-		N: e.N, Claims: e.Claims, Attempts: e.Attempts,
+		N: e.N, Claims: e.Claims, Attempts: e.Attempts, Waits: e.Waits,
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
 		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
 		Conversation: e.Conversation, Others: e.Others, Class: e.Class, Reason: e.Reason,

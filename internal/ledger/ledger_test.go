@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +30,7 @@ func intent(n int) consumer.Intent {
 	at := time.Date(2026, 11, 21, 3, 4, 5, 678_901_234, time.UTC)
 	return consumer.Intent{
 		Lane: lane, Key: key(n), State: consumer.Started, N: 2, Claims: 1, Attempts: 1,
+		Waits: map[string]int{"full": 3, "unsent": 1},
 		Nonce: "nonce", Claimed: at, NotBefore: at.Add(time.Hour),
 		Source: "/crm", ID: fmt.Sprint(n), Type: "lead.created", Digest: "abc",
 		Conversation: "conv", Others: []string{"other"}, Class: "data", Reason: "why", First: at,
@@ -256,6 +259,7 @@ func TestEntriesStaySmall(t *testing.T) {
 	in.Reason, in.Source, in.ID = long, long, long
 	in.History = nil
 	for n := range 100 {
+		in.Waits[fmt.Sprint(n, long)] = n
 		in.History = append(in.History, consumer.Transition{N: n, State: consumer.Waiting, By: long, Reason: long})
 	}
 	if _, err := l.Store(t.Context(), in, 0); err != nil {
@@ -274,6 +278,9 @@ func TestEntriesStaySmall(t *testing.T) {
 	}
 	if len(got.History) != consumer.HistoryLimit || got.History[len(got.History)-1].N != 99 {
 		t.Errorf("history: got %d lines up to %+v, want the newest %d", len(got.History), got.History[len(got.History)-1].N, consumer.HistoryLimit)
+	}
+	if len(got.Waits) != 16 || slices.Min(slices.Collect(maps.Values(got.Waits))) != 84 {
+		t.Errorf("waits: got %v, want the 16 causes with the most", got.Waits)
 	}
 	if !strings.HasPrefix(got.Reason, "ü€ü€") || !strings.HasSuffix(got.Reason, "…") || strings.Contains(got.Reason, "\uFFFD") {
 		t.Errorf("reason: got %q, want whole characters and dots", got.Reason)
@@ -324,6 +331,30 @@ func TestOpenRefusesAForeignBucket(t *testing.T) {
 	_, err := ledger.Open(t.Context(), js, ledger.Config{})
 	for _, want := range []string{ledger.Stream, "max_msgs_per_subject is 5, must be 1", "max_age is 1h0m0s, must be unlimited", "allow_direct is true, must be false"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("open: got %v; want it to say %q", err, want)
+		}
+	}
+}
+
+// Each of these alone loses entries or refuses their updates.
+func TestOpenRefusesWhatLosesEntries(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*jetstream.StreamConfig){
+		"persist_mode is Async, must be Default":         func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode },
+		"discard_new_per_subject is true, must be false": func(c *jetstream.StreamConfig) { c.DiscardNewPerSubject = true },
+		"max_msg_size is 64, must be unlimited":          func(c *jetstream.StreamConfig) { c.MaxMsgSize = 64 },
+	} {
+		url, _ := start(t, t.TempDir(), "")
+		js := connect(t, url)
+		cfg := jetstream.StreamConfig{
+			Name: ledger.Stream, Subjects: []string{"$KV.WEIR_LEDGER.>"}, MaxMsgsPerSubject: 1, MaxBytes: 64 << 20,
+			Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, AllowRollup: true, DenyDelete: true,
+		}
+		change(&cfg)
+		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatalf("%s: create: %v", want, err)
+		}
+		if _, err := ledger.Open(t.Context(), js, ledger.Config{MaxBytes: 64 << 20}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("open: got %v; want it to say %q", err, want)
 		}
 	}
