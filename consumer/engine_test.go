@@ -191,11 +191,7 @@ func TestH3TooManyDoubtsPauseTheLane(t *testing.T) {
 		for i := range 12 {
 			w.lead(fmt.Sprintf("%04d", i))
 		}
-		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
-			a := all(b, consumer.VerdictDoubt, "cut")
-			a.Status = 200
-			return a
-		}
+		w.answer = always(consumer.VerdictDoubt, "cut", 200)
 		p := w.start(t, &process{}, func(c *consumer.Config) {
 			c.Accounts[0].Breaker.Failures = 1000
 			c.Accounts[0].Lanes[0].Batch, c.Accounts[0].Lanes[0].DoubtLimit = 1, 3
@@ -446,11 +442,7 @@ func TestH23EqualRejectionsPauseTheLane(t *testing.T) {
 		for i := range 30 {
 			w.lead(fmt.Sprintf("%04d", i))
 		}
-		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
-			a := all(b, consumer.VerdictRejected, "unknown agent")
-			a.Status = 422
-			return a
-		}
+		w.answer = always(consumer.VerdictRejected, "unknown agent", 422)
 		p := w.start(t, &process{}, func(c *consumer.Config) { c.Accounts[0].Lanes[0].Batch = 1; c.Accounts[0].Limiter.Limit = 1 })
 		time.Sleep(5 * time.Minute)
 		p.stop(t)
@@ -519,11 +511,7 @@ func TestRefusedCredentialsStopTheLaneUntilTheyWork(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		key := w.lead("0001")
 		w.denied = true
-		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
-			a := all(b, consumer.VerdictUnauthorized, "401")
-			a.Status = 401
-			return a
-		}
+		w.answer = always(consumer.VerdictUnauthorized, "401", 401)
 		p := w.start(t, &process{}, nil)
 		time.Sleep(10 * time.Minute)
 		gets := 0
@@ -646,11 +634,7 @@ func TestADoubtIsSettledByAPerson(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		made, dropped := w.lead("0001"), w.lead("0002")
-		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
-			a := all(b, consumer.VerdictDoubt, "cut")
-			a.Status = 200
-			return a
-		}
+		w.answer = always(consumer.VerdictDoubt, "cut", 200)
 		p := w.start(t, &process{}, nil)
 		time.Sleep(time.Minute)
 		var n int
@@ -743,11 +727,7 @@ func TestH17ADoubtsEventIsKeptBeforeItIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.lead("0001")
-		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
-			a := all(b, consumer.VerdictDoubt, "cut")
-			a.Status = 200
-			return a
-		}
+		w.answer = always(consumer.VerdictDoubt, "cut", 200)
 		p := w.start(t, &process{}, nil)
 		time.Sleep(time.Minute)
 		p.stop(t)

@@ -372,6 +372,15 @@ func all(b consumer.Batch, v consumer.Verdict, reason string) consumer.Answer {
 	return a
 }
 
+// always answers every request so, and creates nothing.
+func always(v consumer.Verdict, reason string, status int) func(*world, consumer.Batch) consumer.Answer {
+	return func(_ *world, b consumer.Batch) consumer.Answer {
+		a := all(b, v, reason)
+		a.Status = status
+		return a
+	}
+}
+
 func (p *process) Conversation(_ context.Context, id string) (consumer.Conversation, error) {
 	time.Sleep(50 * time.Millisecond)
 	p.w.mu.Lock()

@@ -86,11 +86,7 @@ func TestH23AWrongRouteDoesNotKillTheRestOfItsBatch(t *testing.T) {
 		for i := range 100 {
 			w.lead(fmt.Sprintf("%04d", i))
 		}
-		w.answer = func(_ *world, b consumer.Batch) consumer.Answer {
-			a := all(b, consumer.VerdictRejected, "unknown agent")
-			a.Status = 422
-			return a
-		}
+		w.answer = always(consumer.VerdictRejected, "unknown agent", 422)
 		p := w.start(t, &process{}, func(c *consumer.Config) { c.Accounts[0].Lanes[0].Batch = 20 })
 		time.Sleep(5 * time.Minute)
 		p.stop(t)
