@@ -26,8 +26,8 @@ type account struct {
 	mu       sync.Mutex
 	limiter  *ratelimiter.Limiter
 	slots    map[slotKey]*slot
-	flying   int           // grants whose requests are not answered and recorded yet
-	window   int           // how many there may be: 1 at first and after a doubt, one more with each request that creates
+	flying   int           // grants with a slot of which nothing is decided yet
+	window   int           // how many of them there may be: 1 at first and after a doubt, one more with each request that creates
 	careful  bool          // after a doubt, until a conversation is created: one item at a time
 	waiters  []*waiter     // lanes that want slots
 	clock    float64       // virtual time of the fair shares: the pass of the last lane served
