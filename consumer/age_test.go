@@ -14,10 +14,10 @@ func TestAnOldClaimMayNotStart(t *testing.T) {
 	t.Parallel()
 	e := &Engine{cfg: Config{ClaimAge: 5 * time.Second, Fence: func() error { return nil }}}
 	ln := newLane(&account{e: e, lg: zerolog.Nop()}, LaneConfig{Name: "l"})
-	if err := ln.mayStart(boottime() - 4*time.Second); err != nil {
+	if err := ln.mayStart(BootTime() - 4*time.Second); err != nil {
 		t.Errorf("4 s after the claim: got %v, want permission", err)
 	}
-	if err := ln.mayStart(boottime() - 6*time.Second); !errors.Is(err, errTooOld) {
+	if err := ln.mayStart(BootTime() - 6*time.Second); !errors.Is(err, errTooOld) {
 		t.Errorf("6 s after the claim: got %v, want %v", err, errTooOld)
 	}
 }

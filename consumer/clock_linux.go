@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boottime is a clock that goes on while the machine is suspended, which the
-// monotonic clock does not.
-func boottime() time.Duration {
+// BootTime returns how long the machine has been up, time in which it was
+// suspended included: the monotonic clock stands still then.
+func BootTime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		panic("consumer: CLOCK_BOOTTIME: " + err.Error())

@@ -6,6 +6,6 @@ import "time"
 
 var processStart = time.Now()
 
-// boottime is the monotonic clock, which may stand still while the machine is
-// suspended.
-func boottime() time.Duration { return time.Since(processStart) }
+// BootTime returns how long the process has run by the monotonic clock, which
+// may stand still while the machine is suspended.
+func BootTime() time.Duration { return time.Since(processStart) }

@@ -76,7 +76,7 @@ next:
 
 // send claims the group and asks the provider for its conversations.
 func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
-	began := boottime()
+	began := BootTime()
 	if err := ln.mayStart(began); err != nil {
 		ln.letGo(g, group, time.Second)
 		return
@@ -133,7 +133,7 @@ var errTooOld = errors.New("the claim is too old")
 
 // mayStart reports why no byte may be sent for a claim begun then.
 func (ln *lane) mayStart(began time.Duration) error {
-	if boottime()-began > ln.e.cfg.ClaimAge {
+	if BootTime()-began > ln.e.cfg.ClaimAge {
 		return errTooOld
 	}
 	if p, _ := ln.paused(); p != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nuid"
+
+	"github.com/weirhq/weir/consumer"
 )
 
 // Keys of the lease. leaseKey lives for a TTL after each renewal; ownerKey says
@@ -55,7 +57,7 @@ type Lease struct {
 	revision uint64 // of leaseKey, as last known
 	lapsed   bool   // leaseKey was gone: another may have held it since
 
-	sent  atomic.Int64 // when the last renewal that succeeded was sent, by bootTime
+	sent  atomic.Int64 // when the last renewal that succeeded was sent, by consumer.BootTime
 	ended atomic.Bool  // Run gives the lease back, or has lost it
 }
 
@@ -118,8 +120,8 @@ func (l *Lease) acquire(ctx context.Context) error {
 
 // outwait renews the lease until safe.
 func (l *Lease) outwait(ctx context.Context, safe time.Duration) error {
-	for bootTime() < safe {
-		if !sleep(ctx, min(l.ttl/5, max(0, safe-bootTime()))) {
+	for consumer.BootTime() < safe {
+		if !sleep(ctx, min(l.ttl/5, max(0, safe-consumer.BootTime()))) {
 			return ctx.Err()
 		}
 		if err := l.renew(ctx); err != nil && (!transient(err) || ctx.Err() != nil) {
@@ -141,7 +143,7 @@ func (l *Lease) await(ctx context.Context) (safe time.Duration, err error) {
 			return 0, err
 		}
 		if began == 0 {
-			began = bootTime() // what the read showed was sent before
+			began = consumer.BootTime() // what the read showed was sent before
 		}
 		l.revision = r.revision
 		if r.data == nil {
@@ -155,7 +157,7 @@ func (l *Lease) await(ctx context.Context) (safe time.Duration, err error) {
 			first = r.revision
 		case r.revision != first:
 			return 0, fmt.Errorf("%w: %s", ErrHeld, h.Holder)
-		case bootTime()-began > 2*longest: // the broker's clock was set back, perhaps
+		case consumer.BootTime()-began > 2*longest: // the broker's clock was set back, perhaps
 			return began + longest, nil
 		}
 		if !sleep(ctx, l.ttl/20) {
@@ -211,7 +213,7 @@ func (l *Lease) take(ctx context.Context) error {
 // obstacle.
 func (l *Lease) put(ctx context.Context) (sent time.Duration, err error) {
 	for range 3 {
-		sent = bootTime()
+		sent = consumer.BootTime()
 		revision, err := l.b.writeKey(ctx, keyWrite{key: leaseKey, data: l.data, ttl: l.ttl, expect: &l.revision})
 		if err == nil {
 			l.revision = revision
@@ -318,7 +320,7 @@ func (l *Lease) release(ctx context.Context) {
 // have passed since the last renewal that succeeded was sent, time in which the
 // machine slept included.
 func (l *Lease) Held() error {
-	if !l.ended.Load() && bootTime()-time.Duration(l.sent.Load()) < l.ttl*4/5 {
+	if !l.ended.Load() && consumer.BootTime()-time.Duration(l.sent.Load()) < l.ttl*4/5 {
 		return nil
 	}
 	return errLapsed

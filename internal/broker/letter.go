@@ -11,13 +11,13 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/schema"
 )
 
 // Errors of letters that a caller tells apart.
@@ -146,8 +146,8 @@ func attributes(header map[string][]string) nats.Header {
 func label(m *nats.Msg, l consumer.Letter, limit int) error {
 	text, err := json.Marshal(stored{
 		V: letterFormat, N: l.N, Claims: l.Claims, Attempts: l.Attempts,
-		Class: cut(l.Class, limit), Reason: cut(l.Reason, limit),
-		Type: cut(l.Type, limit), ID: cut(l.ID, limit), Source: cut(l.Source, limit),
+		Class: schema.Cut(l.Class, limit), Reason: schema.Cut(l.Reason, limit),
+		Type: schema.Cut(l.Type, limit), ID: schema.Cut(l.ID, limit), Source: schema.Cut(l.Source, limit),
 		First: l.First.UTC(), Last: l.Last.UTC(),
 	})
 	if err != nil {
@@ -173,20 +173,6 @@ func ascii(text string) string {
 		}
 	}
 	return b.String()
-}
-
-// cut shortens s to at most limit bytes of valid UTF-8.
-func cut(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= limit {
-		return s
-	}
-	const dots = "…"
-	end := limit - len(dots)
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + dots
 }
 
 // cutTo cuts the body so that the message is no larger than limit, if that can
@@ -353,8 +339,8 @@ func (b *Broker) Replay(ctx context.Context, l consumer.Letter, r consumer.Repla
 	}
 	m := newMsg("weir.due."+l.Lane+"."+l.Intent, l.Intent+".r."+uuid.NewString(), foreign(l.Header), l.Data)
 	m.Header.Set(headerReplay, strconv.Itoa(r.Expect))
-	m.Header.Set(headerBy, url.PathEscape(cut(r.By, maxField)))
-	m.Header.Set(headerReason, url.PathEscape(cut(r.Reason, maxField)))
+	m.Header.Set(headerBy, url.PathEscape(schema.Cut(r.By, maxField)))
+	m.Header.Set(headerReason, url.PathEscape(schema.Cut(r.Reason, maxField)))
 	if _, err := b.publish(ctx, StreamLater, m); err != nil {
 		return fmt.Errorf("replay %s: %w", l.Intent, err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/weirhq/weir/schema"
 )
 
 // PauseRecord says who paused a lane, why and when.
@@ -61,7 +63,7 @@ func (b *Broker) storePause(ctx context.Context, lane string, paused bool, by, r
 		return err
 	}
 	data, err := json.Marshal(storedPause{V: pauseFormat, Paused: paused, PauseRecord: PauseRecord{
-		By: cut(by, maxField), Reason: cut(reason, maxField), At: time.Now().UTC(),
+		By: schema.Cut(by, maxField), Reason: schema.Cut(reason, maxField), At: time.Now().UTC(),
 	}})
 	if err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/schema"
 )
 
 // format is the major version of entry. It rises only when an older Weir could
@@ -104,8 +104,8 @@ func newEntry(in consumer.Intent, write string) entry {
 		V: format, Write: write, State: in.State,
 		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
-		Source: cut(in.Source, maxName), ID: cut(in.ID, maxName), Type: cut(in.Type, maxName), Digest: in.Digest,
-		Conversation: in.Conversation, Class: in.Class, Reason: cut(in.Reason, maxReason),
+		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
+		Conversation: in.Conversation, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
 		First: in.First.UTC(),
 	}
 	e.Waits = mostly(in.Waits)
@@ -113,7 +113,7 @@ func newEntry(in consumer.Intent, write string) entry {
 	for _, t := range in.History[max(0, len(in.History)-consumer.HistoryLimit):] {
 		e.History = append(e.History, line{
 			N: t.N, State: t.State, Claim: t.Claim, At: t.At.UTC(),
-			By: cut(t.By, maxLineReason), Reason: cut(t.Reason, maxLineReason),
+			By: schema.Cut(t.By, maxLineReason), Reason: schema.Cut(t.Reason, maxLineReason),
 		})
 	}
 	return e
@@ -129,7 +129,7 @@ func mostly(waits map[string]int) map[string]int {
 	})
 	kept := make(map[string]int)
 	for _, cause := range causes[:min(len(causes), maxWaits)] {
-		kept[cut(cause, maxCause)] += waits[cause]
+		kept[schema.Cut(cause, maxCause)] += waits[cause]
 	}
 	return kept
 }
@@ -190,20 +190,6 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		})
 	}
 	return in
-}
-
-// cut shortens s to at most limit bytes of valid UTF-8.
-func cut(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= limit {
-		return s
-	}
-	const dots = "…"
-	end := limit - len(dots)
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + dots
 }
 
 // memoryLimit is how many entries' unknown members are remembered: far more
