@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/weirhq/weir/schema"
 )
 
 // Provider is the client of one account at a voice-AI provider. It translates;
@@ -25,6 +27,14 @@ type Provider interface {
 	Conversation(ctx context.Context, id string) (Conversation, error)
 }
 
+// Lister is a Provider that can be asked for many conversations at once.
+type Lister interface {
+	// Conversations returns those made at or after since, as far as one look
+	// shows them: what is not there may exist all the same. An error comes with
+	// what was seen before it.
+	Conversations(ctx context.Context, since time.Time) ([]Conversation, error)
+}
+
 // Errors of Provider.Conversation.
 var (
 	ErrNotFound     = errors.New("the provider knows no such conversation")
@@ -36,13 +46,16 @@ type Request struct {
 	// Pair is number and agent: what an answer that echoes nothing else can be
 	// matched by. No two items of one batch may share it. Empty: no constraint.
 	Pair string
+	// Channel is what the conversation is held on, where the provider counts its
+	// channels apart; empty: there is one count for all.
+	Channel string
 	// Body is the provider's own request type.
 	Body any
 }
 
 // Item is one conversation asked for.
 type Item struct {
-	Intent  string // sent as weir_intent
+	Intent  string // sent as weir_intent, and as the id to a provider that takes one
 	Attempt int    // sent as weir_attempt; Intent.Claims
 	Request Request
 }
@@ -114,6 +127,12 @@ type Result struct {
 	Conversation string // VerdictCreated: the provider's id
 	Status       string // VerdictCreated: the provider's status word
 	Reason       string // for a person; the provider's words, bounded, personal data masked
+	Session      Session
+
+	// Foreign reports, beside VerdictDoubt, that our id names a conversation
+	// that differs from the one asked for: sending again would not help, a
+	// person must look.
+	Foreign bool
 
 	// ItemError reports that a VerdictFull comes from an error entry for just
 	// this item: a second one for the same event, with another event created in
@@ -124,6 +143,15 @@ type Result struct {
 	Alone bool
 }
 
+// Session is what a provider gives back with a new conversation, for whoever
+// asked for it.
+type Session struct {
+	Greeting string // the agent's first words; bounded
+	// Join is what a browser needs to take part (webrtc): the provider's own
+	// members, as a JSON object. It is a credential.
+	Join schema.Secret
+}
+
 // Conversation is a provider's word on one conversation.
 type Conversation struct {
 	ID      string
@@ -132,10 +160,12 @@ type Conversation struct {
 	Result  string // of an ended one: completed, unanswered, transferred, failed or cancelled
 	Reason  string // the provider's end reason, if any
 	Summary string // may hold personal data: for the outcome only, never logged
+	Pair    string // as Request.Pair of one that asks for it; empty if not told
 
 	Intent  string // echoed weir_intent; empty if not echoed
 	Attempt int    // echoed weir_attempt; 0 if not echoed
 
 	StartedAt, EndedAt time.Time           // zero if unknown
+	Duration           time.Duration       // as the provider says; 0 if unknown
 	Header             map[string][]string // of the answer: limit headers ride on GETs too
 }

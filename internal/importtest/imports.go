@@ -10,6 +10,10 @@ import (
 // public lists the rooms that every room in internal may use.
 var public = []string{"consumer", "ratelimiter", "schema"}
 
+// wire is the folder of those rooms that speaks HTTP, for the clients of
+// providers. It imports consumer, so consumer cannot import it.
+const wire = "consumer/wire"
+
 // Imports returns each import that goes against the directions in the package
 // comment.
 func (t Tree) Imports() []Problem {
@@ -35,10 +39,15 @@ func (t Tree) breach(f File, im Import) string {
 		return fmt.Sprintf("%s must not import %s", from, target)
 	case ours && supportName(target) && !f.test() && !f.support():
 		return fmt.Sprintf("%s is for tests only", target)
-	case !ours && wire(im.Path) && slices.Contains(public, from) && !f.test() && !f.support():
+	case !ours && speaks(im.Path) && slices.Contains(public, from) && !wired(f, im) && !f.test() && !f.support():
 		return fmt.Sprintf("%s must not import %s", from, im.Path)
 	}
 	return ""
+}
+
+// wired reports whether a file is one that may import HTTP all the same.
+func wired(f File, im Import) bool {
+	return path.Dir(f.Path) == wire && !strings.HasPrefix(im.Path, "github.com/nats-io/")
 }
 
 // folder returns the folder of a package of this module, and whether the
@@ -73,8 +82,8 @@ func allowed(from, to string) bool {
 	return false
 }
 
-// wire reports whether a package of others speaks HTTP or NATS.
-func wire(importPath string) bool {
+// speaks reports whether a package of others speaks HTTP or NATS.
+func speaks(importPath string) bool {
 	return importPath == "net/http" || strings.HasPrefix(importPath, "net/http/") ||
 		strings.HasPrefix(importPath, "github.com/nats-io/")
 }

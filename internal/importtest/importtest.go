@@ -17,7 +17,8 @@
 //
 //   - schema, ratelimiter and consumer import neither net/http nor anything of
 //     NATS: what they know of a message is a map of headers and some bytes, so
-//     they stay usable, and testable, without either. Test files may;
+//     they stay usable, and testable, without either. Test files may, and
+//     consumer/wire, which is HTTP for the clients of providers;
 //   - a package whose name ends in "test" is support for tests: only test files
 //     and other such packages import it, and the rule before this one does not
 //     bind it;

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/weirhq/weir/consumer/wire"
 )
 
 // reading is what the body of a create answer says, as far as it could be read.
@@ -27,9 +29,9 @@ type reading struct {
 	torn   bool // results began and did not end, or there was more than is read
 	coded  bool // the body is compressed, which nobody asked for
 
-	own  censor
-	left int    // entries and members that may still be read
-	top  object // of the body's own members, those of a conversation
+	own  wire.Censor
+	left int         // entries and members that may still be read
+	top  wire.Object // of the body's own members, those of a conversation
 }
 
 // What a create answer may hold: some entries for each item and as many more for
@@ -71,14 +73,14 @@ type naming struct {
 func read(x Exchange) reading {
 	body := bytes.TrimSpace(bytes.TrimPrefix(x.Body, []byte("\ufeff")))
 	r := reading{
-		own: x.own, whole: x.Complete,
-		left: maxEntries + maxEntriesItem*len(x.Items), top: make(object),
+		own: x.Censor, whole: x.Complete,
+		left: maxEntries + maxEntriesItem*len(x.Items), top: make(wire.Object),
 	}
 	if len(body) == 0 {
 		r.empty = true
 		return r
 	}
-	if name := r.own.coding(x.Header); name != "" {
+	if name := r.own.Coding(x.Header); name != "" {
 		r.coded, r.whole, r.message = true, false, name
 		return r
 	}
@@ -89,14 +91,14 @@ func read(x Exchange) reading {
 		r.json, r.object = true, true
 		err = r.members(dec, body)
 		r.message = cmp.Or(r.message, r.label)
-		r.other = r.other || r.top.conversation()
+		r.other = r.other || isConversation(r.top)
 	case '[':
 		// Not documented: bare results would stand here.
 		r.json = true
 		err = r.list(dec, body, r.addEither)
 	default:
 		r.json = x.Complete && json.Valid(body)
-		r.message = r.own.page(body)
+		r.message = r.own.Page(body)
 		return r
 	}
 	if err == nil {
@@ -156,13 +158,13 @@ func (r *reading) member(dec *json.Decoder, body []byte, key json.Token) error {
 	switch strings.ToLower(name) {
 	case "message", "error", "detail", "reason":
 		if r.message == "" {
-			r.message = r.own.say(raw, 3)
+			r.message = r.own.Say(raw)
 		}
 	case "title", "code":
 		if r.label == "" {
-			r.label = r.own.say(raw, 3)
+			r.label = r.own.Say(raw)
 		}
-	case "id", "conversationstatus", "tophonenumber", "dynamicvariables", keyIntent:
+	case "id", "conversationstatus", "tophonenumber", "dynamicvariables", wire.KeyIntent:
 		r.top[name] = raw
 	}
 	return nil
@@ -208,26 +210,26 @@ func unexpected(err error) error {
 // documents) or flat (the older ones). An entry that is no object names nothing
 // that could be matched, but it is there.
 func (r *reading) addResult(raw json.RawMessage) {
-	if !present(raw) {
+	if !wire.Present(raw) {
 		return
 	}
-	outer := asObject(raw)
-	inner := asObject(outer["conversation"])
+	outer := wire.AsObject(raw)
+	inner := wire.AsObject(outer["conversation"])
 	r.results = append(r.results, result{
-		id:     cmp.Or(usable(inner.text("id")), usable(outer.text("id"))),
-		status: r.own.words(cmp.Or(inner.text("conversationStatus"), outer.text("conversationStatus"))),
+		id:     cmp.Or(wire.UsableID(inner.Text("id")), wire.UsableID(outer.Text("id"))),
+		status: r.own.Words(cmp.Or(inner.Text("conversationStatus"), outer.Text("conversationStatus"))),
 		naming: nameOf(inner, outer),
 	})
 }
 
 // addError adds an entry of errors: a text, or an object that holds one.
 func (r *reading) addError(raw json.RawMessage) {
-	if !present(raw) {
+	if !wire.Present(raw) {
 		return
 	}
-	outer := asObject(raw)
-	inner := asObject(outer["conversation"])
-	r.errors = append(r.errors, itemError{text: r.own.say(raw, 3), naming: nameOf(inner, outer)})
+	outer := wire.AsObject(raw)
+	inner := wire.AsObject(outer["conversation"])
+	r.errors = append(r.errors, itemError{text: r.own.Say(raw), naming: nameOf(inner, outer)})
 	// The entry's own id may be that of the error.
 	for _, member := range outer {
 		r.other = r.other || mentions(member, maxDepth)
@@ -236,8 +238,8 @@ func (r *reading) addError(raw json.RawMessage) {
 
 // addEither adds an element of a body that is a bare array.
 func (r *reading) addEither(raw json.RawMessage) {
-	outer := asObject(raw)
-	if outer.text("id") != "" || present(outer["conversation"]) {
+	outer := wire.AsObject(raw)
+	if outer.Text("id") != "" || wire.Present(outer["conversation"]) {
 		r.addResult(raw)
 		return
 	}
@@ -246,28 +248,17 @@ func (r *reading) addEither(raw json.RawMessage) {
 
 // nameOf returns what an entry says about its item, inside or outside its
 // wrapper.
-func nameOf(inner, outer object) naming {
+func nameOf(inner, outer wire.Object) naming {
 	n := naming{
-		number:   digits(cmp.Or(inner.text("toPhoneNumber"), outer.text("toPhoneNumber"))),
-		agent:    cmp.Or(inner.text("agentId"), outer.text("agentId")),
-		customer: cmp.Or(inner.text("customerId"), outer.text("customerId")),
+		number:   digits(cmp.Or(inner.Text("toPhoneNumber"), outer.Text("toPhoneNumber"))),
+		agent:    cmp.Or(inner.Text("agentId"), outer.Text("agentId")),
+		customer: cmp.Or(inner.Text("customerId"), outer.Text("customerId")),
 	}
-	n.intent, n.attempt = inner.echo()
+	n.intent, n.attempt = echo(inner)
 	if n.intent == "" {
-		n.intent, n.attempt = outer.echo()
+		n.intent, n.attempt = echo(outer)
 	}
 	return n
-}
-
-// maxID bounds an id, in bytes. The documented ones have 36.
-const maxID = 256
-
-// usable returns an id that can be kept and asked for again, else nothing.
-func usable(id string) string {
-	if len(id) > maxID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return ""
-	}
-	return id
 }
 
 // maxDepth is how deep a conversation is looked for: three objects, each in a
@@ -289,8 +280,8 @@ func mentions(raw json.RawMessage, depth int) bool {
 		var values []json.RawMessage
 		return json.Unmarshal(raw, &values) == nil && slices.ContainsFunc(values, deeper)
 	}
-	o := asObject(raw)
-	if o.conversation() || asObject(o["conversation"]).text("id") != "" {
+	o := wire.AsObject(raw)
+	if isConversation(o) || wire.AsObject(o["conversation"]).Text("id") != "" {
 		return true
 	}
 	for _, v := range o {
@@ -301,31 +292,14 @@ func mentions(raw json.RawMessage, depth int) bool {
 	return false
 }
 
-// conversation reports whether an object is one: it has an id, and something
+// isConversation reports whether an object is one: it has an id, and something
 // that only a conversation has.
-func (o object) conversation() bool {
-	intent, _ := o.echo()
-	return o.text("id") != "" &&
-		cmp.Or(o.text("conversationStatus"), o.text("toPhoneNumber"), o.text(keyIntent), intent) != ""
+func isConversation(o wire.Object) bool {
+	intent, _ := echo(o)
+	return o.Text("id") != "" &&
+		cmp.Or(o.Text("conversationStatus"), o.Text("toPhoneNumber"), o.Text(wire.KeyIntent), intent) != ""
 }
 
-// say returns the words in an error: a text, or the first telling member of an
-// object at most depth levels down, or whatever stands there.
-func (c censor) say(raw json.RawMessage, depth int) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return c.words(s)
-	}
-	if depth > 0 && len(raw) <= maxEntry {
-		o := asObject(raw)
-		for _, key := range []string{"error", "message", "detail", "reason", "title", "code"} {
-			if !present(o[key]) {
-				continue
-			}
-			if s := c.say(o[key], depth-1); s != "" {
-				return s
-			}
-		}
-	}
-	return c.words(string(raw))
-}
+// echo returns the intent and attempt in dynamicVariables, which is an object
+// in requests and a text that holds one in the documented answers.
+func echo(o wire.Object) (intent string, attempt int) { return wire.Echo(o["dynamicVariables"]) }

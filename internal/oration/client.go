@@ -1,38 +1,26 @@
 package oration
 
 import (
-	"cmp"
-	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 	"github.com/weirhq/weir/schema"
 )
 
 // Client is one account at Oration. Its methods may be called concurrently.
 type Client struct {
 	lg      zerolog.Logger
-	url     string // without a trailing slash
-	header  http.Header
-	timeout time.Duration
+	wire    *wire.Client
 	fullOn  []*regexp.Regexp
 	refused []int
-	own     censor // of the credentials
-
-	creates *http.Transport
-	queries *http.Transport
 }
 
 var _ consumer.Provider = (*Client)(nil)
@@ -69,137 +57,44 @@ func DefaultFullWhen() []string {
 	return []string{"concurren", "capacity", "slot", "limit", "busy", "too many"}
 }
 
-const (
-	defaultTimeout = 15 * time.Second
-	dialTimeout    = 10 * time.Second // name look-up, connection and TLS
-	queryTimeout   = 10 * time.Second
-
-	// A connection that was idle for longer may be closed by the provider while
-	// a create is on its way, which would leave a doubt on a healthy day (H24).
-	createIdle = 2 * time.Second
-	queryIdle  = 30 * time.Second
-
-	maxHeader = 64 << 10 // of an answer
-	maxSecret = 8 << 10  // bytes; a server takes no longer header
-)
-
 // New returns a client. Its error joins every problem of cfg, each with the name
 // of the setting as weir.yaml has it.
 func New(lg zerolog.Logger, cfg Config) (*Client, error) {
-	c := &Client{
-		lg:      lg,
-		timeout: cmp.Or(cfg.Timeout, defaultTimeout),
-		refused: slices.Clone(cfg.RefusedStatuses),
+	c := &Client{lg: lg, refused: slices.Clone(cfg.RefusedStatuses)}
+	var wireErr, fullErr error
+	c.wire, wireErr = wire.New(wire.Config{
+		URL: cfg.URL, Timeout: cfg.Timeout, RootCAs: cfg.RootCAs,
+		Credentials: []wire.Credential{
+			{Setting: "auth.api_key", Header: "X-Api-Key", Value: cfg.APIKey},
+			{Setting: "auth.workspace_id", Header: "X-Workspace-Id", Value: cfg.WorkspaceID},
+			{Setting: "auth.bearer", Header: "Authorization", Prefix: "Bearer ", Value: cfg.Bearer},
+			{Setting: "auth.public_key", Header: "X-Public-Key", Value: cfg.PublicKey},
+		},
+	})
+	c.fullOn, fullErr = compile(cfg.FullWhen)
+	if err := errors.Join(wireErr, cfg.login(), fullErr, wire.CheckRefused(cfg.RefusedStatuses)); err != nil {
+		return nil, err
 	}
-	var problems []error
-	add := func(err error) {
-		if err != nil {
-			problems = append(problems, err)
-		}
-	}
-	var err error
-	c.url, err = baseURL(cfg.URL)
-	add(err)
-	c.header, err = cfg.headers()
-	add(err)
-	c.fullOn, err = compile(cfg.FullWhen)
-	add(err)
-	if cfg.Timeout < 0 {
-		add(fmt.Errorf("timeout: %s is negative", cfg.Timeout))
-	}
-	for _, s := range cfg.RefusedStatuses {
-		if s < 400 || s > 599 || s == http.StatusTooManyRequests || s == http.StatusUnauthorized || s == http.StatusForbidden {
-			add(fmt.Errorf("refused_statuses: %d cannot be vouched for; allowed are 400 to 599 without 401, 403 and 429", s))
-		}
-	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	c.own = newCensor(cfg.APIKey, cfg.WorkspaceID, cfg.Bearer, cfg.PublicKey)
-	c.creates = createTransport(cfg.RootCAs)
-	c.queries = queryTransport(cfg.RootCAs)
 	return c, nil
 }
 
 // Close ends the idle connections. Requests that are under way are not touched.
-func (c *Client) Close() {
-	c.creates.CloseIdleConnections()
-	c.queries.CloseIdleConnections()
-}
+func (c *Client) Close() { c.wire.Close() }
 
-// baseURL checks the base URL and returns it without a trailing slash.
-func baseURL(s string) (string, error) {
-	if s == "" {
-		return "", errors.New("url: is missing")
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		// The parser's own error repeats the text, which may hold a password.
-		return "", errors.New("url: is not a URL")
-	}
-	switch {
-	case u.User != nil:
-		return "", errors.New("url: must not hold a user or password; use auth")
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return "", errors.New("url: must end with the path")
-	case u.Hostname() == "":
-		return "", errors.New("url: has no host")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
-		return "", errors.New("url: must be https, or http on loopback")
-	}
-	return strings.TrimRight(u.String(), "/"), nil
-}
-
-// loopback reports whether host is this machine.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
-}
-
-// headers returns the headers of every request.
-func (cfg Config) headers() (http.Header, error) {
-	h := http.Header{
-		"Accept": {"application/json"},
-		// Without it any coding may come, and none is decoded.
-		"Accept-Encoding": {"identity"},
-		"Content-Type":    {"application/json"},
-		"User-Agent":      {"weir"},
-	}
-	var problems []error
-	set := func(setting, name string, s schema.Secret) {
-		v := s.Reveal()
-		if v == "" {
-			return
-		}
-		if strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			problems = append(problems, fmt.Errorf("auth.%s: holds a space or a character that no header can carry", setting))
-			return
-		}
-		if len(v) > maxSecret {
-			problems = append(problems, fmt.Errorf("auth.%s: is longer than %d bytes", setting, maxSecret))
-			return
-		}
-		if name == "Authorization" {
-			v = "Bearer " + v
-		}
-		h.Set(name, v)
-	}
-	set("api_key", "X-Api-Key", cfg.APIKey)
-	set("workspace_id", "X-Workspace-Id", cfg.WorkspaceID)
-	set("bearer", "Authorization", cfg.Bearer)
-	set("public_key", "X-Public-Key", cfg.PublicKey)
+// login checks that one way to log in is given, and one alone.
+func (cfg Config) login() error {
 	pair := cfg.APIKey != "" || cfg.WorkspaceID != ""
 	switch {
 	case pair && cfg.Bearer != "":
-		problems = append(problems, errors.New("auth: give api_key and workspace_id, or bearer, not both"))
+		return errors.New("auth: give api_key and workspace_id, or bearer, not both")
 	case !pair && cfg.Bearer == "":
-		problems = append(problems, errors.New("auth: give api_key and workspace_id, or bearer"))
+		return errors.New("auth: give api_key and workspace_id, or bearer")
 	case pair && cfg.APIKey == "":
-		problems = append(problems, errors.New("auth.api_key: is missing beside workspace_id"))
+		return errors.New("auth.api_key: is missing beside workspace_id")
 	case pair && cfg.WorkspaceID == "":
-		problems = append(problems, errors.New("auth.workspace_id: is missing beside api_key"))
+		return errors.New("auth.workspace_id: is missing beside api_key")
 	}
-	return h, errors.Join(problems...)
+	return nil
 }
 
 // compile returns the patterns of full_when.
@@ -221,56 +116,4 @@ func compile(patterns []string) ([]*regexp.Regexp, error) {
 		}
 	}
 	return out, errors.Join(problems...)
-}
-
-// createTransport returns the connections for creates. Each is a [gateConn], and
-// TLS is shaken hands beneath it, so that no write but a request's reaches it.
-func createTransport(roots *x509.CertPool) *http.Transport {
-	t := plainTransport(createIdle)
-	var plain net.Dialer
-	secure := tls.Dialer{Config: tlsConfig(roots)}
-	t.DialContext = gated(plain.DialContext)
-	t.DialTLSContext = gated(secure.DialContext)
-	return t
-}
-
-// queryTransport returns the connections for queries.
-func queryTransport(roots *x509.CertPool) *http.Transport {
-	t := plainTransport(queryIdle)
-	t.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
-	t.TLSHandshakeTimeout = dialTimeout
-	t.TLSClientConfig = tlsConfig(roots)
-	return t
-}
-
-// plainTransport returns a transport that does nothing by itself: no proxy, no
-// compression (a small answer could unpack without end), no HTTP/2.
-func plainTransport(idle time.Duration) *http.Transport {
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Protocols:              &protocols,
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    16,
-		IdleConnTimeout:        idle,
-		MaxResponseHeaderBytes: maxHeader,
-	}
-}
-
-func tlsConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-}
-
-// gated wraps the connections that dial makes. The transport does not hand the
-// request's deadline to a dial, so it has its own.
-func gated(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-		defer cancel()
-		conn, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &gateConn{Conn: conn}, nil
-	}
 }

@@ -1,17 +1,15 @@
 package oration
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 )
 
 const (
@@ -31,99 +29,58 @@ func (c *Client) Conversation(ctx context.Context, id string) (consumer.Conversa
 
 // query asks for one conversation.
 func (c *Client) query(ctx context.Context, id string) (consumer.Conversation, error) {
-	var none consumer.Conversation
-	if usable(id) == "" || id == "." || id == ".." {
-		return none, errors.New("the id is empty or cannot be asked for")
+	if wire.UsableID(id) == "" {
+		return consumer.Conversation{}, errors.New("the id is empty or cannot be asked for")
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/conversations/"+url.PathEscape(id), nil)
+	x := c.wire.Get(ctx, "/conversations/"+url.PathEscape(id), maxConversation)
+	none := consumer.Conversation{Header: x.Header}
+	body, err := c.wire.Answer(x)
 	if err != nil {
 		return none, err
 	}
-	req.Header = c.header.Clone()
-	resp, err := c.queries.RoundTrip(req)
-	if err != nil {
-		return none, c.own.mask(err)
-	}
-	defer resp.Body.Close()
-	resp.Header.Del("Set-Cookie")
-	none.Header = resp.Header
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return none, errors.New("status 101 instead of an answer")
-	}
-	body, err := readBody(resp.Body, maxConversation)
-	coding := c.own.coding(resp.Header)
-	words := cmp.Or(coding, c.own.said(body))
-	switch resp.StatusCode {
-	case http.StatusNotFound:
-		return none, fmt.Errorf("%w (%s)", consumer.ErrNotFound, words)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return none, fmt.Errorf("%w (status %d: %s)", consumer.ErrUnauthorized, resp.StatusCode, words)
-	}
-	if resp.StatusCode/100 != 2 {
-		return none, fmt.Errorf("status %d: %s", resp.StatusCode, words)
-	}
-	if err != nil {
-		return none, fmt.Errorf("read the answer: %w", c.own.mask(err))
-	}
-	if coding != "" {
-		return none, errors.New("the answer cannot be read: " + coding)
-	}
-	conv, err := c.own.conversation(body, id)
-	conv.Header = resp.Header
+	conv, err := conversation(c.wire.Censor(), body, id)
+	conv.Header = x.Header
 	return conv, err
 }
 
-// said returns the words of an error's body.
-func (c censor) said(body []byte) string {
-	if o := asObject(body); o != nil {
-		return c.say(body, 3)
-	}
-	if len(body) == 0 {
-		return "no body"
-	}
-	return c.page(body)
-}
-
 // conversation reads a conversation, flat (as documented) or wrapped.
-func (c censor) conversation(body []byte, id string) (consumer.Conversation, error) {
-	o := asObject(body)
-	if inner := asObject(o["conversation"]); o["id"] == nil && inner != nil {
+func conversation(c wire.Censor, body []byte, id string) (consumer.Conversation, error) {
+	o := wire.AsObject(body)
+	if inner := wire.AsObject(o["conversation"]); o["id"] == nil && inner != nil {
 		o = inner
 	}
 	if o == nil {
-		return consumer.Conversation{}, errors.New("the answer is no JSON object: " + c.said(body))
+		return consumer.Conversation{}, errors.New("the answer is no JSON object: " + c.Said(body))
 	}
-	if got := o.text("id"); !strings.EqualFold(got, id) {
+	if got := o.Text("id"); !strings.EqualFold(got, id) {
 		return consumer.Conversation{}, errors.New("the answer is about another conversation")
 	}
 	conv := consumer.Conversation{
 		ID:        id,
-		Status:    c.words(o.text("conversationStatus")),
-		Reason:    c.words(o.text("endReason")),
-		Summary:   bounded(strings.ToValidUTF8(c.hide(o.text("summary"), maxConversation), "\ufffd"), maxSummary),
-		StartedAt: o.time("callStartTime"),
-		EndedAt:   o.time("callEndTime"),
+		Status:    c.Words(o.Text("conversationStatus")),
+		Reason:    c.Words(o.Text("endReason")),
+		Summary:   wire.Bounded(strings.ToValidUTF8(c.Hide(o.Text("summary"), maxConversation), "\ufffd"), maxSummary),
+		StartedAt: o.Time("callStartTime"),
+		EndedAt:   o.Time("callEndTime"),
 	}
-	conv.Result = o.outcome()
+	conv.Result = outcome(o)
 	conv.Ended = conv.Result != ""
-	conv.Intent, conv.Attempt = o.echo()
+	conv.Intent, conv.Attempt = echo(o)
 	return conv, nil
 }
 
 // outcome returns how the conversation ended; empty if it is not over. Any
 // status but the two documented final ones is not final.
-func (o object) outcome() string {
-	switch o.text("conversationStatus") {
+func outcome(o wire.Object) string {
+	switch o.Text("conversationStatus") {
 	case "failed":
 		return "failed"
 	case "completed":
 		// An unanswered call is "completed" too: completed does not mean answered.
-		if o.text("endReason") == "user_did_not_answer" {
+		if o.Text("endReason") == "user_did_not_answer" {
 			return "unanswered"
 		}
-		if o.transferred() {
+		if transferred(o) {
 			return "transferred"
 		}
 		return "completed"
@@ -135,17 +92,8 @@ func (o object) outcome() string {
 // transferred reports whether the conversation was handed to somebody: the one
 // it was handed to joined, or the status says so. A destination alone tells
 // where it would have gone.
-func (o object) transferred() bool {
+func transferred(o wire.Object) bool {
 	done := []string{"completed", "success", "succeeded", "successful", "connected", "transferred"}
-	return o.text("transferUserJoinTime") != "" ||
-		slices.Contains(done, strings.ToLower(o.text("transferStatus")))
-}
-
-// time returns a member that is a time; zero if it is none.
-func (o object) time(key string) time.Time {
-	t, err := time.Parse(time.RFC3339, o.text(key))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
+	return o.Text("transferUserJoinTime") != "" ||
+		slices.Contains(done, strings.ToLower(o.Text("transferStatus")))
 }

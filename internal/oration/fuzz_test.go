@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 	"github.com/weirhq/weir/internal/oration"
 )
 
@@ -29,7 +30,7 @@ func FuzzClassify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte, status int, complete, written bool, n, free uint8) {
 		x := oration.Exchange{
 			Items: items[:n%6], Free: int(free), FullWhen: full, Refused: []int{503},
-			Written: written, Status: status, Header: http.Header{}, Body: answer, Complete: complete,
+			Exchange: wire.Exchange{Written: written, Status: status, Header: http.Header{}, Body: answer, Complete: complete},
 		}
 		got, _ := oration.Classify(x)
 		if len(got.Results) != len(x.Items) {

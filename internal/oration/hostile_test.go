@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 	"github.com/weirhq/weir/internal/oration"
 	"github.com/weirhq/weir/schema"
 )
@@ -54,7 +55,7 @@ func TestHostileAnswersAreCheap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			got, notes := oration.Classify(oration.Exchange{Items: items, Free: n, Written: true, Status: 422, Body: []byte(answer), Complete: true})
+			got, notes := oration.Classify(oration.Exchange{Items: items, Free: n, Exchange: wire.Exchange{Written: true, Status: 422, Body: []byte(answer), Complete: true}})
 			runtime.ReadMemStats(&after)
 			if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 128 {
 				t.Errorf("an answer of %d bytes took %d MiB, want at most 128", len(answer), mb)
@@ -82,7 +83,7 @@ func TestEntriesBeforeTheBoundCount(t *testing.T) {
 		{"as many as allowed", body(wrapped(1), strings.Repeat(`"x",`, 60)+`"x"`), "full! created1"},
 	} {
 		got, _ := oration.Classify(oration.Exchange{
-			Items: calls(t, 2), Free: 2, Written: true, Status: 200, Body: []byte(tt.body), Complete: true,
+			Items: calls(t, 2), Free: 2, Exchange: wire.Exchange{Written: true, Status: 200, Body: []byte(tt.body), Complete: true},
 		})
 		if s := shorthand(got.Results); s != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, s, tt.want)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 	"github.com/weirhq/weir/schema"
 )
 
@@ -32,12 +33,6 @@ type Request struct {
 	IgnoreDND        *bool             `json:"ignoreDND,omitempty"` // as the route says; Weir never adds it
 	DynamicVariables map[string]string `json:"dynamicVariables,omitempty"`
 }
-
-// The keys of dynamicVariables that are Weir's own.
-const (
-	keyIntent  = "weir_intent"
-	keyAttempt = "weir_attempt"
-)
 
 // Bounds of one item. Oration documents none; these are far above any use and
 // keep one event from filling a batch.
@@ -147,7 +142,7 @@ func refuse(field, format string, args ...any) error {
 
 // shown returns a key from outside, fit for a message.
 func shown(key string) string {
-	return bounded(schema.Mask(key), 64)
+	return wire.Bounded(schema.Mask(key), 64)
 }
 
 // text checks a text field.
@@ -239,7 +234,7 @@ func variables(name string, v any) (map[string]string, error) {
 	out := make(map[string]string, len(m))
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		if key == keyIntent || key == keyAttempt {
+		if key == wire.KeyIntent || key == wire.KeyAttempt {
 			continue
 		}
 		field := name + "." + shown(key)

@@ -3,12 +3,12 @@ package oration
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 )
 
 // Exchange is one create request and what came back: all that [Classify]
@@ -19,14 +19,8 @@ type Exchange struct {
 	FullWhen []*regexp.Regexp
 	Refused  []int // statuses of which the operator vouches that nothing was created
 
-	Written  bool // bytes of the request were handed to the connection
-	Status   int  // 0: no answer
-	Header   http.Header
-	Body     []byte
-	Complete bool  // Body is the whole body
-	Err      error // why there is no answer, or no whole one
-
-	own censor // of the secrets that were sent
+	wire.Exchange
+	Censor wire.Censor // of the secrets that were sent
 }
 
 // Notes are what an answer holds besides verdicts.
@@ -38,7 +32,7 @@ type Notes struct {
 
 // Classify says what an exchange means for each of its items. It is pure.
 func Classify(x Exchange) (consumer.Answer, Notes) {
-	j := judge{x: x, said: reading{own: x.own}, verdicts: make([]consumer.Result, len(x.Items))}
+	j := judge{x: x, said: reading{own: x.Censor}, verdicts: make([]consumer.Result, len(x.Items))}
 	if x.Status != 0 {
 		j.said = read(x)
 	}
@@ -135,45 +129,22 @@ func (j *judge) byStatus() {
 		j.all(consumer.VerdictUnsent, "the provider refused the request")
 	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && !j.unseen():
 		j.all(consumer.VerdictUnauthorized, "the provider refused the credentials")
-	case redirect(status) && len(j.said.results) == 0 || j.foreign():
+	case wire.Redirect(status) && len(j.said.results) == 0 || j.foreign():
 		j.all(consumer.VerdictUnsent, "the request did not reach the API")
 	case status == http.StatusTooManyRequests && j.said.whole:
 		j.full()
 	case j.said.whole && status/100 == 2 && j.said.object:
 		j.partial()
-	case j.said.whole && status/100 == 4 && !ambiguous(status):
+	case j.said.whole && status/100 == 4 && !wire.Ambiguous(status):
 		j.refusal()
 	default:
 		j.all(consumer.VerdictDoubt, "the answer does not tell whether the conversation was made")
 	}
 }
 
-// redirect reports whether a status is a redirect, which by convention is given
-// in place of doing anything.
-func redirect(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	default:
-		return false
-	}
-}
-
 // unseen reports whether results may stand in what could not be read.
 func (j *judge) unseen() bool {
 	return !j.said.whole && (j.said.json || j.said.empty || j.said.coded)
-}
-
-// ambiguous reports whether a 4xx may be given after the conversation was made.
-// 429 is here for one that could not be read to its end.
-func ambiguous(status int) bool {
-	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, 499:
-		return true
-	default:
-		return false
-	}
 }
 
 // foreign reports whether the answer is that of some web server that does not
@@ -203,7 +174,7 @@ func (j *judge) because(why string) string {
 	if s := j.words(); s != "" {
 		b.WriteString(": " + s)
 	}
-	if s := j.said.own.failure(j.x.Err); s != "" {
+	if s := j.said.own.Failure(j.x.Err); s != "" {
 		b.WriteString(": " + s)
 	}
 	return b.String()
@@ -222,7 +193,7 @@ func joined(errs []itemError) string {
 	var texts []string
 	size := 0
 	for _, e := range errs {
-		if size > maxWords {
+		if size > wire.MaxWords {
 			break
 		}
 		if e.text != "" && !slices.Contains(texts, e.text) {
@@ -230,7 +201,7 @@ func joined(errs []itemError) string {
 			size += len(e.text)
 		}
 	}
-	return bounded(strings.Join(texts, "; "), maxWords)
+	return wire.Bounded(strings.Join(texts, "; "), wire.MaxWords)
 }
 
 // full is a 429: no slot, for anybody. An item's own error beside it, if it does
@@ -352,20 +323,9 @@ func (j *judge) signal() {
 		j.answer.Full = true
 	case j.x.Status/100 == 3:
 		j.answer.Stop = fmt.Sprintf("the provider answered with status %d%s instead of a result: the url of this account is wrong",
-			j.x.Status, j.target())
+			j.x.Status, j.x.Target(j.x.Censor))
 	case j.foreign() && len(j.said.results) == 0 && !slices.Contains(j.x.Refused, j.x.Status):
 		j.answer.Stop = fmt.Sprintf("the provider answered with status %d and a body that is not JSON (%s): the url of this account is wrong",
 			j.x.Status, j.said.message)
 	}
-}
-
-// target returns where a redirect points, without what might be a secret.
-func (j *judge) target() string {
-	location := j.x.Header.Get("Location")
-	u, err := url.Parse(location)
-	if location == "" || err != nil {
-		return ""
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return " (to " + j.said.own.words(u.String()) + ")"
 }

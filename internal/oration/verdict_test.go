@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/consumer/wire"
 	"github.com/weirhq/weir/internal/oration"
 )
 
@@ -113,7 +114,7 @@ func judge(t *testing.T, rows []row) {
 			t.Parallel()
 			x := oration.Exchange{
 				Items: calls(t, tt.items), Free: tt.free, FullWhen: patterns(), Refused: tt.refused,
-				Written: !tt.unsent, Status: tt.status, Header: http.Header{}, Body: []byte(tt.body), Complete: !tt.cut,
+				Exchange: wire.Exchange{Written: !tt.unsent, Status: tt.status, Header: http.Header{}, Body: []byte(tt.body), Complete: !tt.cut},
 			}
 			if tt.free < 0 {
 				x.Free = tt.items
@@ -255,8 +256,9 @@ func TestH1CompressedAnswersAreUnread(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got, _ := oration.Classify(oration.Exchange{
-				Items: calls(t, 1), Free: 1, FullWhen: patterns(), Refused: []int{503}, Written: true, Status: tt.status,
-				Header: http.Header{"Content-Encoding": {tt.coding}}, Body: []byte(tt.body), Complete: true,
+				Items: calls(t, 1), Free: 1, FullWhen: patterns(), Refused: []int{503}, Exchange: wire.Exchange{
+					Written: true, Status: tt.status, Header: http.Header{"Content-Encoding": {tt.coding}}, Body: []byte(tt.body), Complete: true,
+				},
 			})
 			if s := shorthand(got.Results); s != tt.want {
 				t.Errorf("verdict: got %q, want %q", s, tt.want)
@@ -367,13 +369,13 @@ func TestMatchingWithoutNumbers(t *testing.T) {
 		items = append(items, consumer.Item{Intent: intent(i), Attempt: attempt, Request: r})
 	}
 	answer := body(list(`{"id":"conv-1","customerId":"44E1B0A4-2a65-4d1f-9a57-0a4f0c1d2e3f"}`, `{"id":"conv-0","customerId":"`+customer+`","agentId":"`+agent+`"}`), "")
-	got, _ := oration.Classify(oration.Exchange{Items: items, Free: 2, Written: true, Status: 200, Body: []byte(answer), Complete: true})
+	got, _ := oration.Classify(oration.Exchange{Items: items, Free: 2, Exchange: wire.Exchange{Written: true, Status: 200, Body: []byte(answer), Complete: true}})
 	if s := shorthand(got.Results); s != "created0 created1" {
 		t.Errorf("got %q, want each customer's own conversation", s)
 	}
 	// Items with one pair, which the engine never sends together.
 	items[1].Request = items[0].Request
-	got, _ = oration.Classify(oration.Exchange{Items: items, Free: 2, Written: true, Status: 429, Body: []byte(answer), Complete: true})
+	got, _ = oration.Classify(oration.Exchange{Items: items, Free: 2, Exchange: wire.Exchange{Written: true, Status: 429, Body: []byte(answer), Complete: true}})
 	if s := shorthand(got.Results); s != "doubt doubt" {
 		t.Errorf("got %q, want doubt for items that cannot be told apart", s)
 	}
@@ -439,7 +441,7 @@ func TestReasonsAreFitForAPerson(t *testing.T) {
 	t.Parallel()
 	say := func(status int, answer string) string {
 		got, _ := oration.Classify(oration.Exchange{
-			Items: calls(t, 1), Free: 1, Written: true, Status: status, Body: []byte(answer), Complete: true,
+			Items: calls(t, 1), Free: 1, Exchange: wire.Exchange{Written: true, Status: status, Body: []byte(answer), Complete: true},
 		})
 		return got.Results[0].Reason
 	}
@@ -460,8 +462,10 @@ func TestReasonsAreFitForAPerson(t *testing.T) {
 	if n := len([]rune(flood)); n > 400 || !strings.Contains(flood, "a; b; …23") {
 		t.Errorf("got the reason %q of 150,001 errors", flood)
 	}
-	x := oration.Exchange{Items: calls(t, 1), Written: true, Status: 302, Complete: true,
-		Header: http.Header{"Location": {"https://user:pass@apex.example/api?token=abc#x"}}}
+	x := oration.Exchange{Items: calls(t, 1), Exchange: wire.Exchange{
+		Written: true, Status: 302, Complete: true,
+		Header: http.Header{"Location": {"https://user:pass@apex.example/api?token=abc#x"}},
+	}}
 	got, _ := oration.Classify(x)
 	want := "the provider answered with status 302 (to https://apex.example/api) instead of a result: the url of this account is wrong"
 	if diff := cmp.Diff(want, got.Stop); diff != "" {

@@ -1,4 +1,4 @@
-package oration
+package wire
 
 import (
 	"errors"
