@@ -13,8 +13,8 @@ import (
 	"github.com/weirhq/weir/ratelimiter"
 )
 
-// account is one provider workspace: its limiter, its breaker and the slots
-// that its conversations hold. The lanes that share it ask it for slots.
+// account is one provider workspace: its breaker, its limits (see pool) and the
+// slots that its conversations hold. The lanes that share it ask it for slots.
 type account struct {
 	e       *Engine
 	lg      zerolog.Logger
@@ -24,15 +24,11 @@ type account struct {
 	kick    chan struct{}
 
 	mu       sync.Mutex
-	limiter  *ratelimiter.Limiter
+	pools    map[string]*pool // by channel; those without a limit are made when they are needed
 	slots    map[slotKey]*slot
-	flying   int           // grants with a slot of which nothing is decided yet
-	window   int           // how many of them there may be: 1 at first and after a doubt, one more with each request that creates
-	careful  bool          // after a doubt, until a conversation is created: one item at a time
-	waiters  []*waiter     // lanes that want slots
-	clock    float64       // virtual time of the fair shares: the pass of the last lane served
 	probing  bool          // a GET asks whether the provider answers
 	polling  int           // GETs under way for the ends of calls
+	listing  bool          // one of them for many
 	nextPoll time.Time     // not before this
 	seen     float64       // calls whose length was measured, at most meanMemory
 	shown    time.Duration // their mean length
@@ -41,63 +37,110 @@ type account struct {
 }
 
 // slotKey is one attempt of one intent: a retry may hold a second slot while
-// the first attempt's may still be taken.
+// the first attempt's may still be taken. A provider that takes our id makes one
+// conversation of all attempts: there the attempt is 0.
 type slotKey struct {
 	intent  string
 	attempt int
 }
 
-// slot is a unit of the account's limit in use. It outlives its use (held) as
-// long as the end of its conversation is not known, so that the end is still
-// asked for.
+// slot is a unit of a pool's limit in use. It outlives its use (held) as long as
+// the end of its conversation is not known, so that the end is still asked for.
 type slot struct {
 	ln           *lane
+	pool         *pool
 	key          slotKey
-	conversation string    // empty while in doubt
+	conversation string    // to ask for; empty while in doubt, if our id is not its name
+	pair         string    // Request.Pair, if this process asked for it
+	doubt        bool      // whether it exists is not known
+	absent       time.Time // from then on "not found" means that a doubt's does not exist
 	held         bool      // counts against the limit
+	since        time.Time // of the claim, by the claimer's clock
 	until        time.Time // held no longer
 	poll         time.Time // when to ask for it next
 	polling      bool
-}
-
-// waiter is a lane's wish for slots.
-type waiter struct {
-	ln   *lane
-	most int
-	got  chan *grant // buffered; receives once
-}
-
-// grant is a number of slots taken for a lane. Each of them is decided exactly
-// once, by release or by learn.
-type grant struct {
-	n     int
-	known int // slots known to be free before this grant: Batch.Free
-	left  int // slots not decided yet; under account.mu
+	single       bool // the list does not show it: it is asked for by itself
 }
 
 func newAccount(e *Engine, cfg AccountConfig) (*account, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
 	cfg.MaxCall = cmp.Or(cfg.MaxCall, time.Hour)
 	cfg.MeanCall = cmp.Or(cfg.MeanCall, 75*time.Second)
-	cfg.Limiter.MeanCall = cmp.Or(cfg.Limiter.MeanCall, cfg.MeanCall)
-	if err := cfg.Limiter.Validate(); err != nil {
-		return nil, err
-	}
+	cfg.VisibleAfter = cmp.Or(cfg.VisibleAfter, 30*time.Second)
 	a := &account{
 		e:        e,
 		lg:       e.lg.With().Str("account", cfg.Name).Logger(),
 		cfg:      cfg,
 		kick:     make(chan struct{}, 1),
-		window:   1,
-		limiter:  ratelimiter.New(cfg.Limiter),
+		pools:    make(map[string]*pool),
 		slots:    make(map[slotKey]*slot),
 		reported: make(map[string]bool),
+	}
+	limits := cfg.Channels
+	if limits == nil {
+		limits = map[string]ratelimiter.Config{"": cfg.Limiter}
+	}
+	for channel, limit := range limits {
+		limit.MeanCall = cmp.Or(limit.MeanCall, cfg.MeanCall)
+		if err := limit.Validate(); err != nil {
+			return nil, err
+		}
+		a.pools[channel] = newPool(a, channel, limit, true)
 	}
 	cfg.Breaker.OnChange = func(from, to string) {
 		a.lg.Warn().Str("from", from).Str("to", to).Msg("breaker changed")
 	}
 	a.breaker = ratelimiter.NewBreaker(cfg.Breaker)
 	return a, nil
+}
+
+// pool returns the pool that counts a channel's conversations. The caller holds
+// mu.
+func (a *account) pool(channel string) *pool {
+	if a.cfg.Channels == nil {
+		channel = ""
+	}
+	p := a.pools[channel]
+	if p == nil {
+		p = newPool(a, channel, ratelimiter.Config{MeanCall: a.cfg.MeanCall}, false)
+		a.pools[channel] = p
+	}
+	return p
+}
+
+// poolOf is pool for a caller that does not hold mu.
+func (a *account) poolOf(channel string) *pool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pool(channel)
+}
+
+// flying counts the grants of all pools of which nothing is decided yet. The
+// caller holds mu.
+func (a *account) flying() (n int) {
+	for _, p := range a.pools {
+		n += p.flying
+	}
+	return n
+}
+
+// limit is how many conversations may hold a slot, on all channels. The caller
+// holds mu.
+func (a *account) limit() (n int) {
+	for _, p := range a.pools {
+		if p.counted {
+			n += p.limiter.State().Limit
+		}
+	}
+	return max(n, 1)
+}
+
+// keyOf names the slot of an intent's attempt.
+func (a *account) keyOf(in Intent, attempt int) slotKey {
+	if a.cfg.TakesID {
+		attempt = 0
+	}
+	return slotKey{in.Key, attempt}
 }
 
 // recover counts what the ledger says may be live, before anything is sent.
@@ -130,23 +173,39 @@ func (a *account) recover(ctx context.Context) error {
 func (a *account) adopt(ln *lane, in Intent, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for attempt, claimed := range in.live() {
-		key := slotKey{in.Key, attempt}
-		s := a.slots[key]
-		switch {
-		case s == nil:
-			s = a.hold(ln, key, "", a.latest(claimed))
-			s.poll = now
-		case s.held:
-			continue
-		default:
-			s.held, s.until = true, a.latest(claimed)
-		}
-		a.limiter.Occupy(1)
-		if in.State == Created && attempt == in.Claims {
-			s.conversation = in.Conversation
-		}
+	if a.cfg.TakesID && in.State == Ended {
+		return // whichever attempt made it, it is over
 	}
+	for attempt, claimed := range in.live() {
+		s := a.occupy(ln, a.keyOf(in, attempt), in.Channel, claimed)
+		switch {
+		case in.State == Created && attempt == in.Claims:
+			s.conversation, s.doubt = in.Conversation, false
+		case a.cfg.TakesID && in.State != Created:
+			s.conversation, s.doubt = in.Key, true
+			s.absent = now.Add(a.e.cfg.ClaimAge + a.cfg.Timeout + a.cfg.VisibleAfter)
+		}
+		s.poll = now
+	}
+}
+
+// occupy holds a slot that is taken already, and returns it. The caller holds
+// mu.
+func (a *account) occupy(ln *lane, key slotKey, channel string, claimed time.Time) *slot {
+	s := a.slots[key]
+	if s == nil {
+		s = a.hold(ln, a.pool(channel), key, claimed)
+		s.held = false
+	}
+	if claimed.After(s.since) {
+		s.since = claimed
+	}
+	s.until = later(s.until, a.latest(claimed))
+	if !s.held && s.pool.counted {
+		s.held = true
+		s.pool.limiter.Occupy(1)
+	}
+	return s
 }
 
 // latest is when a conversation of a claim made then is certainly over: its
@@ -166,10 +225,9 @@ func (a *account) expire(now time.Time) time.Time {
 	next := now.Add(time.Second)
 	for key, s := range a.slots {
 		if s.held && !s.until.After(now) {
-			s.held = false
-			a.limiter.Freed(1)
+			s.free()
 		}
-		if !s.held && (s.conversation == "" || now.Sub(s.until) > lateEnds) {
+		if !s.held && (s.conversation == "" || now.Sub(s.until) > lateEnds) && !s.polling {
 			delete(a.slots, key)
 			continue
 		}
@@ -178,6 +236,15 @@ func (a *account) expire(now time.Time) time.Time {
 		}
 	}
 	return next
+}
+
+// free gives a slot back to its pool, once. The caller holds mu.
+func (s *slot) free() {
+	if s.held {
+		s.held = false
+		s.pool.limiter.Freed(1)
+		s.pool.a.wake()
+	}
 }
 
 // run keeps the account's timers until ctx ends: slots whose time is up, calls
@@ -219,7 +286,9 @@ func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	if a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial {
 		next = earlier(next, a.pollEnds(ctx, now))
 	}
-	next = earlier(next, a.serve(now))
+	for _, p := range a.pools {
+		next = earlier(next, p.serve(now))
+	}
 	return max(next.Sub(now), time.Millisecond)
 }
 
@@ -230,140 +299,18 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// serve hands free slots to the lanes that wait, by weight, and returns when to
-// look again (zero: on the next change).
-func (a *account) serve(now time.Time) time.Time {
-	for len(a.waiters) > 0 {
-		n, next := a.permit(now)
-		if n == 0 {
-			return next
-		}
-		known := a.limiter.Known()
-		shares := a.share(n)
-		rest := make([]*waiter, 0, len(a.waiters))
-		for i, w := range a.waiters {
-			if shares[i] == 0 {
-				rest = append(rest, w)
-				continue
-			}
-			a.limiter.Take(shares[i])
-			a.flying++
-			w.got <- &grant{n: shares[i], known: known, left: shares[i]}
-		}
-		a.waiters = rest
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return time.Time{}
-}
-
-// mostFlying is how far the window opens.
-const mostFlying = 8
-
-// permit is how many slots may be granted now.
-func (a *account) permit(now time.Time) (int, time.Time) {
-	single := a.careful
-	if a.e.cfg.Fence() != nil {
-		return 0, now.Add(200 * time.Millisecond)
-	}
-	switch a.breaker.State() {
-	case "open":
-		return 0, now.Add(50 * time.Millisecond)
-	case "half-open":
-		if a.breaker.Due() != ratelimiter.Trial || a.flying > 0 {
-			return 0, time.Time{}
-		}
-		single = true
-	}
-	if a.flying >= a.window {
-		return 0, time.Time{}
-	}
-	n, next := a.limiter.Permit(now)
-	if single {
-		n = min(n, 1)
-	}
-	return n, next
-}
-
-// share divides n slots among the waiters, each next one to the lane that got
-// the least for its weight; no more of them get any than the window has room
-// for.
-func (a *account) share(n int) []int {
-	shares := make([]int, len(a.waiters))
-	room := a.window - a.flying
-	for range n {
-		best := -1
-		for i, w := range a.waiters {
-			open := shares[i] > 0 || room > 0
-			if open && shares[i] < w.most && (best < 0 || w.ln.pass < a.waiters[best].ln.pass) {
-				best = i
-			}
-		}
-		if best < 0 {
-			break
-		}
-		if shares[best] == 0 {
-			room--
-		}
-		shares[best]++
-		ln := a.waiters[best].ln
-		a.clock = ln.pass
-		ln.pass += 1 / float64(ln.cfg.Weight)
-	}
-	return shares
-}
-
-// request asks for at most most slots for the lane; the grant comes on the
-// waiter's channel.
-func (a *account) request(ln *lane, most int) *waiter {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	ln.pass = max(ln.pass, a.clock)
-	w := &waiter{ln: ln, most: most, got: make(chan *grant, 1)}
-	a.waiters = append(a.waiters, w)
-	a.serve(time.Now())
-	a.wake()
-	return w
-}
-
-// withdraw ends a wish and gives back what was granted meanwhile.
-func (a *account) withdraw(w *waiter) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, other := range a.waiters {
-		if other == w {
-			a.waiters = append(a.waiters[:i], a.waiters[i+1:]...)
-			return
-		}
-	}
-	select {
-	case g := <-w.got:
-		a.limiter.Return(g.n)
-		a.decided(g, g.n)
-	default:
-	}
-}
-
-// release returns n slots of a grant that turned out not to be needed.
-func (a *account) release(g *grant, n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.limiter.Return(n)
-	a.decided(g, n)
-}
-
-// decided notes that n slots of a grant are given back or held. The caller
-// holds mu.
-func (a *account) decided(g *grant, n int) {
-	if g.left -= n; g.left == 0 {
-		a.flying--
-	}
-	a.wake()
+	return b
 }
 
 // hold enters a slot into the books until its conversation ends. The caller
 // holds mu, or has the account to itself.
-func (a *account) hold(ln *lane, key slotKey, conversation string, until time.Time) *slot {
+func (a *account) hold(ln *lane, p *pool, key slotKey, claimed time.Time) *slot {
 	s := &slot{
-		ln: ln, key: key, conversation: conversation, held: true, until: until,
+		ln: ln, pool: p, key: key, held: p.counted, since: claimed, until: a.latest(claimed),
 		poll: time.Now().Add(a.firstPoll()),
 	}
 	a.slots[key] = s
@@ -375,7 +322,7 @@ func (a *account) hold(ln *lane, key slotKey, conversation string, until time.Ti
 func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m meaning) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	defer a.decided(g, len(group))
+	defer g.decided(len(group))
 	for _, name := range m.reading.Unknown {
 		if !a.reported[name] && len(a.reported) < 64 {
 			a.reported[name] = true
@@ -389,33 +336,44 @@ func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m
 	if m.unsent == len(group) && answer.Status == 0 {
 		o.Sent = 0
 	}
-	a.limiter.Observe(o)
+	g.pool.observe(o)
 	for i, c := range group {
-		switch answer.Results[i].Verdict {
-		case VerdictCreated, VerdictDoubt:
-			a.hold(ln, slotKey{c.intent.Key, c.intent.Claims}, "", a.latest(c.intent.Claimed))
-		default:
-			a.limiter.Return(1)
-		}
+		a.book(ln, g.pool, c, answer.Results[i].Verdict)
 	}
 	switch {
 	case m.doubts > 0:
-		a.careful, a.window = true, 1
+		g.pool.careful, g.pool.window = true, 1
 	case m.created > 0:
-		a.careful, a.window = false, min(a.window+1, mostFlying)
+		g.pool.careful, g.pool.window = false, min(g.pool.window+1, mostFlying)
 	}
 	a.refused = m.refused || a.refused && m.created == 0
 }
 
-// opening returns when the limiter expects to open, at most a minute away.
-func (a *account) opening(now time.Time) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n, next := a.limiter.Permit(now)
-	if n > 0 || next.IsZero() {
-		return 15 * time.Second // called back as soon as a slot is free
+// book decides about the slot that was taken for one item. The caller holds mu.
+func (a *account) book(ln *lane, p *pool, c *candidate, v Verdict) {
+	key := a.keyOf(c.intent, c.intent.Claims)
+	s := a.slots[key]
+	if v != VerdictCreated && v != VerdictDoubt {
+		p.limiter.Return(1)
+		return
 	}
-	return min(max(next.Sub(now), 100*time.Millisecond), time.Minute)
+	switch {
+	case s == nil:
+		s = a.hold(ln, p, key, c.intent.Claimed)
+		if !p.counted {
+			p.limiter.Freed(1)
+		}
+	case s.held || !p.counted: // an earlier attempt's is this one's
+		p.limiter.Return(1)
+	default:
+		s.held = true
+	}
+	s.since, s.until, s.pair = c.intent.Claimed, a.latest(c.intent.Claimed), c.request.Pair
+	s.doubt = v == VerdictDoubt
+	if s.doubt && a.cfg.TakesID {
+		now := time.Now()
+		s.conversation, s.absent, s.poll = c.intent.Key, now.Add(a.cfg.VisibleAfter), now.Add(a.nextPolls())
+	}
 }
 
 // probe asks for a conversation that does not exist: any proper answer proves

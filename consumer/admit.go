@@ -126,12 +126,18 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		if replay != nil && replay.Expect == in.N {
 			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
 		}
+		if in.Open && replay == nil {
+			return ln.reopen(ctx, m, in, rev, ev, refusal)
+		}
 	case Started:
 		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
 			return nil, nil, err
 		}
-		if in.State == Waiting {
+		switch {
+		case in.State == Waiting:
 			return ln.screen(ctx, m, in, rev, nil, ev, refusal)
+		case in.State == Doubt && in.Open:
+			return ln.reopen(ctx, m, in, rev, ev, refusal)
 		}
 	}
 	return nil, &in, nil
@@ -172,7 +178,7 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 	ln.mu.Lock()
 	unused := ln.unused[in.Nonce]
 	ln.mu.Unlock()
-	step := Step{Kind: StepStale, Attempt: in.Claims, Reason: "The process that was placing this call stopped before its result was recorded; the call may have been placed."}
+	step := Step{Kind: StepStale, Attempt: in.Claims, Open: ln.cfg.Resend && in.Attempts+1 < ln.cfg.Attempts, Reason: "The process that was placing this call stopped before its result was recorded; the call may have been placed."}
 	if unused {
 		step = Step{Kind: StepRelease, Attempt: in.Claims, Class: "ledger", Reason: "the claim could not be confirmed and was not used"}
 	} else {
@@ -183,13 +189,15 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 			return in, rev, nil
 		}
 	}
-	nonce := in.Nonce
+	nonce, since := in.Nonce, ln.sight(in.Key, rev, time.Now())
 	in, rev, _, err := ln.e.apply(ctx, in, rev, step)
 	if err == nil {
 		ln.forget(in.Key)
 		ln.mu.Lock()
 		delete(ln.unused, nonce)
 		ln.mu.Unlock()
+		// Its last byte went out ClaimAge and Timeout after it was seen.
+		ln.sight(in.Key, rev, since.Add(ln.e.cfg.ClaimAge+ln.a.cfg.Timeout))
 	}
 	return in, rev, err
 }

@@ -13,7 +13,7 @@ import (
 func TestAnOldClaimMayNotStart(t *testing.T) {
 	t.Parallel()
 	e := &Engine{cfg: Config{ClaimAge: 5 * time.Second, Fence: func() error { return nil }}}
-	ln := newLane(&account{e: e, lg: zerolog.Nop()}, LaneConfig{Name: "l"})
+	ln := newLane(&account{e: e, lg: zerolog.Nop(), pools: make(map[string]*pool)}, LaneConfig{Name: "l"})
 	if err := ln.mayStart(BootTime() - 4*time.Second); err != nil {
 		t.Errorf("4 s after the claim: got %v, want permission", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/weirhq/weir/ratelimiter"
 )
 
 // The verbs of a Command.
@@ -45,6 +47,7 @@ type LaneStatus struct {
 	Limit    int    `json:"slots_limit"`
 	Created  uint64 `json:"created"` // by this process
 	Doubts   int    `json:"doubts_recent"`
+	Settling int    `json:"settling"` // doubts that settle themselves
 	Pause    *Pause `json:"pause,omitempty"`
 	Trouble  string `json:"trouble,omitempty"` // the newest failure
 }
@@ -145,7 +148,7 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 		}
 	}
 	if step.Kind == StepSettle {
-		ln.a.follow(ln, slotKey{next.Key, next.Claims}, next.Conversation)
+		ln.a.follow(ln, next)
 	}
 	return next, ln.e.cfg.Outbox.Discard(ctx, next.Lane, next.Key)
 }
@@ -162,7 +165,8 @@ func (ln *lane) status() LaneStatus {
 	now := time.Now()
 	a := ln.a
 	a.mu.Lock()
-	limits := a.limiter.State()
+	limits := ln.limits()
+	settling := a.settling(ln)
 	breaker, refused := a.breaker.State(), a.refused
 	a.mu.Unlock()
 	ln.mu.Lock()
@@ -170,7 +174,7 @@ func (ln *lane) status() LaneStatus {
 	s := LaneStatus{
 		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
 		State: "running", Used: limits.Held, Limit: limits.Limit,
-		Created: ln.created, Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
+		Created: ln.created, Settling: settling, Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
 	}
 	switch {
 	case ln.pause != nil:
@@ -181,7 +185,7 @@ func (ln *lane) status() LaneStatus {
 		s.State, s.Why = "stopped", "the provider does not answer well: "+ln.trouble
 	case limits.BlockedUntil.After(now):
 		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", why(limits.Why), limits.BlockedUntil.Sub(now).Round(time.Second))
-	case limits.Free == 0:
+	case limits.Free == 0 && limits.Limit > 0:
 		s.State, s.Why = "waiting", why(limits.Why)
 	}
 	return s
@@ -203,4 +207,24 @@ func why(obstacle string) string {
 	default:
 		return obstacle
 	}
+}
+
+// limits are those of the lane's own channel, or of all of them together where
+// its events go to several. Without any, the limit is 0. The caller holds
+// account.mu.
+func (ln *lane) limits() ratelimiter.State {
+	if ln.entry.counted {
+		return ln.entry.limiter.State()
+	}
+	sum := ln.entry.limiter.State()
+	sum.Limit, sum.Held, sum.Free = 0, 0, 0
+	if len(ln.cfg.Channels) == 1 {
+		return sum
+	}
+	for _, p := range ln.a.pools {
+		if s := p.limiter.State(); p.counted {
+			sum.Limit, sum.Held, sum.Free = sum.Limit+s.Limit, sum.Held+s.Held, sum.Free+s.Free
+		}
+	}
+	return sum
 }

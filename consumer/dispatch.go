@@ -21,13 +21,18 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 	defer stop()
 	var candidates []*candidate
 	var wg sync.WaitGroup
-	for _, m := range msgs {
+	for i, m := range msgs {
 		c, done := ln.admit(ctx, m)
 		if c != nil {
-			candidates = append(candidates, c)
-			continue
+			if p := ln.a.poolOf(c.request.Channel); p != g.pool {
+				ln.unlock(c.intent.Key)
+				ln.park(ctx, p, fetched[i])
+			} else {
+				candidates = append(candidates, c)
+				continue
+			}
 		}
-		ln.a.release(g, 1)
+		g.release(1)
 		if done != nil {
 			wg.Go(func() {
 				defer ln.unlock(done.Key)
@@ -125,7 +130,7 @@ func (ln *lane) letGo(g *grant, group []*candidate, delay time.Duration) {
 	for _, c := range group {
 		ln.giveBack(c.msg, delay, false)
 	}
-	ln.a.release(g, len(group))
+	g.release(len(group))
 }
 
 // errTooOld is a claim that waited too long for its request.
@@ -167,10 +172,13 @@ func (ln *lane) claim(ctx context.Context, g *grant, group []*candidate) []*cand
 // claimOne makes one claim. A claim whose fate stays unknown is not used, and
 // its nonce is remembered, so that it can be released when it turns up.
 func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
-	step := Step{Kind: StepClaim, Nonce: uuid.NewString(), Reason: "sending"}
-	if c.replay != nil {
+	step := Step{Kind: StepClaim, Nonce: uuid.NewString(), Channel: c.request.Channel, Reason: "sending"}
+	switch {
+	case c.replay != nil:
 		step.Kind, step.Expect, step.By = StepReplay, c.replay.Expect, c.replay.By
 		step.Reason = c.replay.Reason
+	case c.intent.State == Doubt:
+		step.Kind, step.Reason = StepResend, "sending the same id again"
 	}
 	next, effect := Next(c.intent, step, time.Now())
 	if effect != Applied {

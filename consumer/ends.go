@@ -12,19 +12,31 @@ import (
 // one account.
 const mostPolls = 4
 
+// enough conversations that are due at once are asked for by one list, where
+// the provider has one.
+const enough = 4
+
 // A call is asked for the first time after a fifth of the mean call, and then
 // every eighth of it, between 50 ms and 15 s: at the default of 75 s that is
-// after 15 s and every 9.4 s. One that outlived MaxCall is asked for 20 times
-// less often.
+// after 15 s and every 9.4 s. One that holds no slot, or outlived MaxCall, is
+// asked for 20 times less often.
 func (a *account) firstPoll() time.Duration { return clamp(a.mean() / 5) }
 func (a *account) nextPolls() time.Duration { return clamp(a.mean() / 8) }
 
 func clamp(d time.Duration) time.Duration { return min(max(d, 50*time.Millisecond), 15*time.Second) }
 
+// next sets when a slot is asked for again. The caller holds mu.
+func (s *slot) next(now time.Time) {
+	s.poll = now.Add(s.pool.a.nextPolls())
+	if !s.held && !s.doubt {
+		s.poll = now.Add(20 * s.pool.a.nextPolls())
+	}
+}
+
 // gap is the shortest time between two GETs of the account: an eighth of the
 // mean call shared by all slots, at most 1 s.
 func (a *account) gap() time.Duration {
-	return min(max(a.mean()/time.Duration(8*a.cfg.Limiter.Limit), 5*time.Millisecond), time.Second)
+	return min(max(a.mean()/time.Duration(8*a.limit()), 5*time.Millisecond), time.Second)
 }
 
 // The mean call is what the configuration says, as if ten calls had shown it,
@@ -42,7 +54,10 @@ func (a *account) mean() time.Duration {
 // measured learns from the length of one call. The caller holds mu.
 func (a *account) measured(c Conversation) {
 	length := c.EndedAt.Sub(c.StartedAt)
-	if c.StartedAt.IsZero() || c.EndedAt.IsZero() || length <= 0 || length > a.cfg.MaxCall {
+	if c.StartedAt.IsZero() || c.EndedAt.IsZero() {
+		length = c.Duration
+	}
+	if length <= 0 || length > a.cfg.MaxCall {
 		return
 	}
 	a.seen = min(a.seen+1, meanMemory)
@@ -53,80 +68,157 @@ func (a *account) measured(c Conversation) {
 // caller holds mu.
 func (a *account) pollEnds(ctx context.Context, now time.Time) time.Time {
 	for a.polling < mostPolls {
-		s := a.mostOverdue()
+		s := a.mostOverdue(now)
 		if s == nil {
 			return time.Time{}
 		}
 		if due := later(s.poll, a.nextPoll); due.After(now) {
 			return due
 		}
-		s.polling = true
 		a.polling++
 		a.nextPoll = now.Add(a.gap())
+		if all := a.listable(now); len(all) > 0 {
+			a.listing = true
+			for _, s := range all {
+				s.polling = true
+			}
+			a.e.work.Go(func() { a.survey(ctx, all) })
+			continue
+		}
+		s.polling = true
 		id := s.conversation
 		a.e.work.Go(func() { a.inquire(ctx, s, id) })
 	}
 	return time.Time{}
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// mostOverdue returns the live conversation that has waited longest for its
-// GET.
-func (a *account) mostOverdue() *slot {
-	var oldest *slot
+// mostOverdue is the slot to ask for first: of those that are due one that is
+// held before one that is not. The caller holds mu.
+func (a *account) mostOverdue(now time.Time) *slot {
+	var first *slot
 	for _, s := range a.slots {
-		if s.conversation != "" && !s.polling && (oldest == nil || s.poll.Before(oldest.poll)) {
-			oldest = s
+		if s.conversation != "" && !s.polling && (first == nil || s.before(first, now)) {
+			first = s
 		}
 	}
-	return oldest
+	return first
+}
+
+// before reports whether s is to be asked for before other.
+func (s *slot) before(other *slot, now time.Time) bool {
+	due, otherDue := !s.poll.After(now), !other.poll.After(now)
+	if due && otherDue && s.held != other.held {
+		return s.held
+	}
+	return s.poll.Before(other.poll)
+}
+
+// listable returns the conversations that a list may show, if the provider has
+// one, none is under way and enough of them are due. The caller holds mu.
+func (a *account) listable(now time.Time) (all []*slot) {
+	if _, ok := a.cfg.Provider.(Lister); !ok || a.listing {
+		return nil
+	}
+	due := 0
+	for _, s := range a.slots {
+		if s.conversation == "" || s.polling || s.doubt || s.single {
+			continue
+		}
+		all = append(all, s)
+		if !s.poll.After(now) {
+			due++
+		}
+	}
+	if due < enough {
+		return nil
+	}
+	return all
+}
+
+// clockSkew is how far the provider's clock may be behind ours before a list of
+// what was made since then leaves something out; what it leaves out is asked for
+// by itself.
+const clockSkew = time.Minute
+
+// survey asks for many conversations at once. The list tells which ones still
+// live; one that is over, or not there, is asked for by itself: a list may show
+// part of it only.
+func (a *account) survey(ctx context.Context, all []*slot) {
+	since := time.Now()
+	for _, s := range all {
+		since = earlier(since, s.since)
+	}
+	list, err := a.cfg.Provider.(Lister).Conversations(ctx, since.Add(-clockSkew))
+	shown := make(map[string]bool, len(list)) // whether it is over
+	for _, conv := range list {
+		shown[conv.ID] = conv.Ended
+	}
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.polling--
+	a.listing = false
+	for _, s := range all {
+		s.polling = false
+		ended, there := shown[s.conversation]
+		switch {
+		case there && !ended:
+			s.next(now)
+		case there || err == nil:
+			s.single = true
+		default:
+			s.next(now)
+		}
+	}
+	a.wake()
+	if err != nil && ctx.Err() == nil {
+		a.lg.Warn().Err(err).Msg("list conversations")
+	}
 }
 
 // follow begins to ask for the end of a conversation, whose slot may be free
 // again already.
-func (a *account) follow(ln *lane, key slotKey, conversation string) {
+func (a *account) follow(ln *lane, in Intent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	key := a.keyOf(in, in.Claims)
 	s := a.slots[key]
 	if s == nil {
-		s = a.hold(ln, key, conversation, time.Now())
-		s.held, s.poll = false, time.Now().Add(20*a.nextPolls())
+		s = a.hold(ln, a.pool(in.Channel), key, in.Claimed)
+		s.held, s.until = false, time.Now()
+		s.next(s.until)
 	}
-	s.conversation = conversation
+	s.conversation, s.doubt = in.Conversation, false
 	a.wake()
 }
 
-// inquire asks the provider about one live conversation, and frees its slot at
-// once if it is over.
+// inquire asks the provider about one conversation, and frees its slot at once
+// if it is over, or if it is a doubt's and certainly does not exist.
 func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	began := time.Now()
 	conv, err := a.cfg.Provider.Conversation(ctx, id)
 	now := time.Now()
-	ended := err == nil && conv.Ended
 	a.mu.Lock()
-	if ended {
+	doubt, pair := s.doubt, s.pair
+	a.mu.Unlock()
+	if err == nil && doubt && !foreign(conv, pair) {
+		err = s.ln.witness(ctx, s, conv)
+	}
+	a.mu.Lock()
+	ended := err == nil && conv.Ended && !s.doubt
+	absent := errors.Is(err, ErrNotFound) && s.doubt && !now.Before(s.absent)
+	if ended && s.pool.counted {
 		a.measured(conv)
 	}
 	a.polling--
 	s.polling = false
-	s.poll = now.Add(a.nextPolls())
-	if !s.held {
-		s.poll = now.Add(20 * a.nextPolls())
-	}
-	if ended && a.slots[s.key] == s {
+	s.next(now)
+	if (ended || absent) && a.slots[s.key] == s {
 		delete(a.slots, s.key)
-		if s.held {
-			a.limiter.Freed(1)
-		}
+		s.free()
 	}
 	if conv.Header != nil { // beside an error, too: a 429 speaks of everything
-		a.limiter.Observe(ratelimiter.Outcome{
+		s.pool.observe(ratelimiter.Outcome{
 			Began: began, Done: now, Reading: ratelimiter.Parse(conv.Header, a.cfg.Headers, now),
 		})
 	}
@@ -144,11 +236,13 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 // stands behind it: if this process dies between the two, the next one finds
 // the conversation live in the ledger, asks again and repeats both.
 func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation) {
+	var last Intent
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key.intent)
 		if err != nil {
 			return err
 		}
+		last = in
 		step := Step{Kind: StepEnd, Conversation: id, Reason: conv.Result}
 		next, effect := Next(in, step, time.Now())
 		switch effect {
@@ -167,7 +261,7 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 	})
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", key.intent).Msg("the end of a conversation could not be recorded; it will be asked for again")
-		ln.a.follow(ln, key, id)
+		ln.a.follow(ln, last)
 		return
 	}
 	ln.lg.Info().Str("intent", key.intent).Str("conversation", id).Str("result", conv.Result).Msg("conversation ended")

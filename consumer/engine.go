@@ -39,26 +39,43 @@ type AccountConfig struct {
 	Name     string
 	Kind     string // the provider's name, for display
 	Provider Provider
-	Limiter  ratelimiter.Config
+	Limiter  ratelimiter.Config // of all conversations, unless Channels is set
 	Breaker  ratelimiter.BreakerConfig
 	Headers  ratelimiter.Names
 	Timeout  time.Duration // of one create request, as the provider client has it; 15 s
 	MaxCall  time.Duration // longer than any call can last; 1 h
 	MeanCall time.Duration // how long a call lasts on average; 75 s
-	Lanes    []LaneConfig
+
+	// Channels are the limits of a provider that counts its channels apart, by
+	// Request.Channel. A conversation on any other channel holds no slot.
+	Channels map[string]ratelimiter.Config
+
+	// TakesID says that the provider takes our id for a conversation, makes one
+	// at most of each, and finds it by that id, at the latest VisibleAfter (30 s)
+	// after the request has ended.
+	TakesID      bool
+	VisibleAfter time.Duration
+
+	Lanes []LaneConfig
 }
 
 // LaneConfig is one queue of events bound for an account.
 type LaneConfig struct {
 	Name       string
 	Label      string
-	Weight     int // share of the account's slots when several lanes wait; 1
-	Batch      int // most items of one request; 1
-	MaxEvent   int // bytes of one event; schema's default
-	DoubtLimit int // more open doubts within 10 minutes pause the lane; 0: never
+	Weight     int  // share of the account's slots when several lanes wait; 1
+	Batch      int  // most items of one request; 1
+	MaxEvent   int  // bytes of one event; schema's default
+	DoubtLimit int  // more open doubts within 10 minutes pause the lane; 0: never
+	Resend     bool // a doubt settles itself: needs AccountConfig.TakesID
+	Attempts   int  // requests of one event that may end in doubt before a person is asked; 5
+	JoinToken  bool // the outcome carries what a browser needs to join
 	Routes     *schema.Routes
-	Events     Queue // the lane's events
-	Due        Queue // replays and fired schedules
+	// Channels are those that the routes can ask for; nil if that cannot be told
+	// before an event is read.
+	Channels []string
+	Events   Queue // the lane's events
+	Due      Queue // replays and fired schedules
 }
 
 // Engine runs the lanes. Make one with New, run it once with Run.
@@ -93,6 +110,9 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 			continue
 		}
 		for _, lc := range ac.Lanes {
+			if lc.Resend && !ac.TakesID {
+				errs = append(errs, fmt.Errorf("lane %s: the provider takes no id of ours, so resend could call a person twice", lc.Name))
+			}
 			if e.lanes[lc.Name] != nil {
 				errs = append(errs, fmt.Errorf("lane %s: named twice", lc.Name))
 			}

@@ -51,7 +51,14 @@ type Intent struct {
 	Source, ID, Type string // of the event; Source and ID are empty if it had none
 	Digest           string // of type and data: schema.Digest
 
+	// Open, in doubt and in the claim that follows, says that the doubt is to be
+	// settled without a person: by looking our id up and sending the same id
+	// again. Else a doubt is parked.
+	Open bool
+
+	Channel      string   // of the newest claim: where the provider counts channels apart
 	Conversation string   // the provider's id, once known
+	Session      Session  // what came back with it; not kept beyond its end
 	Others       []string // further conversations that evidence named: each one an alarm
 	Class        string   // of a dead letter
 	Reason       string   // of the newest transition, for a person
@@ -96,12 +103,17 @@ func derivedKey(key string, parts ...string) string {
 // Settled reports whether nothing more will happen to the intent by itself.
 func (in Intent) Settled() bool {
 	switch in.State {
-	case Ended, Cancelled, Expired, Suppressed, Dead, Doubt:
+	case Ended, Cancelled, Expired, Suppressed, Dead:
 		return true
+	case Doubt:
+		return in.parked()
 	default:
 		return false
 	}
 }
+
+// parked reports whether the intent is a doubt that waits for a person.
+func (in Intent) parked() bool { return in.State == Doubt && !in.Open }
 
 // live returns the attempts of which a conversation may be live, with the time
 // of each one's claim: the newest one while it is started, created or in doubt,

@@ -19,8 +19,9 @@ type lane struct {
 	lg  zerolog.Logger
 	cfg LaneConfig
 
-	pass     float64 // share of slots used, in the account's virtual time; under account.mu
-	dueFirst bool    // whose turn it is to be fetched first; run's alone
+	entry    *pool // whose slots its events are fetched for; fixed after New
+	dueFirst bool  // whose turn it is to be fetched first; run's alone
+	rooms    rooms
 
 	mu       sync.Mutex
 	pause    *Pause
@@ -74,8 +75,14 @@ const doubtWindow = 10 * time.Minute
 func newLane(a *account, cfg LaneConfig) *lane {
 	cfg.Weight = cmp.Or(cfg.Weight, 1)
 	cfg.Batch = cmp.Or(cfg.Batch, 1)
+	cfg.Attempts = cmp.Or(cfg.Attempts, 5)
+	channel := ""
+	if len(cfg.Channels) == 1 {
+		channel = cfg.Channels[0]
+	}
 	return &lane{
-		e: a.e, a: a, cfg: cfg,
+		e: a.e, a: a, cfg: cfg, entry: a.poolOf(channel),
+		rooms:   rooms{all: make(map[*pool]*room)},
 		lg:      a.lg.With().Str("lane", cfg.Name).Logger(),
 		changed: make(chan struct{}),
 		busy:    make(map[string]bool),
@@ -102,13 +109,13 @@ func (ln *lane) run(ctx context.Context) {
 			continue
 		}
 		if ctx.Err() != nil {
-			ln.a.release(g, g.n)
+			g.release(g.n)
 			break
 		}
 		msgs := ln.fetch(g.n, due, events, first)
 		first = nil
 		if unused := g.n - len(msgs); unused > 0 {
-			ln.a.release(g, unused)
+			g.release(unused)
 		}
 		if len(msgs) > 0 {
 			ln.enter()
@@ -159,13 +166,13 @@ func (ln *lane) notify() {
 	ln.changed = make(chan struct{})
 }
 
-// ready waits until the lane is not paused and not too many of its batches are
-// under way (as when the broker takes no outcomes), and reports whether ctx
-// still holds.
+// ready waits until the lane is not paused, not too many of its batches are
+// under way (as when the broker takes no outcomes) and its rooms are not full,
+// and reports whether ctx still holds.
 func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bool {
 	for {
 		p, changed := ln.paused()
-		if p == nil && !ln.crowded() {
+		if p == nil && !ln.crowded() && !ln.rooms.full() {
 			return true
 		}
 		refuse(*first)
@@ -188,7 +195,7 @@ func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bo
 // and nothing more is pulled until a slot is free; *first is given back unless
 // its slot is free at once.
 func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *grant {
-	w := ln.a.request(ln, ln.cfg.Batch)
+	w := ln.entry.request(ln, ln.cfg.Batch)
 	select {
 	case g := <-w.got:
 		return g
@@ -199,7 +206,7 @@ func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *g
 	for {
 		p, changed := ln.paused()
 		if p != nil || ctx.Err() != nil {
-			ln.a.withdraw(w)
+			ln.entry.withdraw(w)
 			return nil
 		}
 		select {

@@ -41,7 +41,12 @@ type world struct {
 	posts    []consumer.Batch
 	gets     int
 	answer   func(w *world, b consumer.Batch) consumer.Answer // nil: all created
-	length   time.Duration                                    // of a call
+	ids      bool                                             // the provider takes our id: c is the intent itself
+	visible  map[string]time.Time                             // from when on an id is found, and honoured
+	hidden   func(it consumer.Item) time.Duration             // how long a new one is not; nil: not at all
+	lists    int
+	slotless map[string]bool
+	length   time.Duration // of a call
 	limit    int
 	gone     bool // GETs fail
 	denied   bool // GETs answer that the credentials are refused
@@ -56,7 +61,7 @@ type stored struct {
 func newWorld() *world {
 	w := &world{
 		entries: make(map[string]stored), outcomes: make(map[string]event.Event),
-		letters: make(map[string]consumer.Letter), pauses: make(map[string]string),
+		letters: make(map[string]consumer.Letter), pauses: make(map[string]string), visible: make(map[string]time.Time), slotless: make(map[string]bool),
 		made: make(map[string][]string), live: make(map[string]time.Time),
 		length: 20 * time.Second, limit: 3,
 	}
@@ -299,7 +304,8 @@ func (p *process) Prepare(request map[string]any) (consumer.Request, error) {
 	if to == "" {
 		return consumer.Request{}, &schema.Refusal{Class: schema.ClassRequest, Field: "to", Reason: "no number"}
 	}
-	return consumer.Request{Pair: to, Body: to}, nil
+	channel, _ := request["channel"].(string)
+	return consumer.Request{Pair: to, Channel: channel, Body: to}, nil
 }
 
 func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
@@ -333,7 +339,7 @@ func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
 // accept creates each item's conversation while slots are free, and answers 429
 // for a request that does not fit.
 func (w *world) accept(b consumer.Batch) consumer.Answer {
-	if w.alive()+len(b.Items) > w.limit {
+	if w.alive()+len(b.Items) > w.limit && !free[b.Items[0].Request.Channel] {
 		a := all(b, consumer.VerdictFull, "full")
 		a.Status, a.Full = 429, true
 		return a
@@ -347,17 +353,37 @@ func (w *world) accept(b consumer.Batch) consumer.Answer {
 
 // create makes one conversation, whatever is said of it.
 func (w *world) create(it consumer.Item) string {
+	if w.ids {
+		if until, ok := w.visible[it.Intent]; ok && !until.After(time.Now()) {
+			return it.Intent // returned unchanged
+		}
+		w.visible[it.Intent] = time.Now()
+		if w.hidden != nil {
+			w.visible[it.Intent] = time.Now().Add(w.hidden(it))
+		}
+		w.made[it.Intent] = append(w.made[it.Intent], it.Intent)
+		w.occupy(it.Intent, it)
+		return it.Intent
+	}
 	id := fmt.Sprintf("c-%s-%d", it.Intent, len(w.made[it.Intent])+1)
 	w.made[it.Intent] = append(w.made[it.Intent], id)
+	w.occupy(id, it)
+	return id
+}
+
+// free are the channels on which a conversation holds no slot.
+var free = map[string]bool{"email": true, "text": true}
+
+func (w *world) occupy(id string, it consumer.Item) {
+	w.slotless[id] = free[it.Request.Channel]
 	w.live[id] = time.Now().Add(w.length)
 	w.highest = max(w.highest, w.alive())
-	return id
 }
 
 func (w *world) alive() int {
 	n := 0
-	for _, until := range w.live {
-		if until.After(time.Now()) {
+	for id, until := range w.live {
+		if until.After(time.Now()) && !w.slotless[id] {
 			n++
 		}
 	}
@@ -392,10 +418,30 @@ func (p *process) Conversation(_ context.Context, id string) (consumer.Conversat
 		return consumer.Conversation{}, errors.New("503")
 	case p.w.denied:
 		return consumer.Conversation{}, consumer.ErrUnauthorized
-	case !ok:
+	case !ok, p.w.visible[id].After(time.Now()):
 		return consumer.Conversation{}, consumer.ErrNotFound
 	}
-	return consumer.Conversation{ID: id, Ended: !until.After(time.Now()), Result: "completed"}, nil
+	return consumer.Conversation{ID: id, Ended: !until.After(time.Now()), Result: "completed", Duration: p.w.length}, nil
+}
+
+// lister is a process whose provider has a list.
+type lister struct{ *process }
+
+func (p lister) Conversations(context.Context, time.Time) ([]consumer.Conversation, error) {
+	time.Sleep(50 * time.Millisecond)
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.w.lists++
+	if p.w.gone || p.dead {
+		return nil, errors.New("503")
+	}
+	var out []consumer.Conversation
+	for id, until := range p.w.live {
+		if !p.w.visible[id].After(time.Now()) {
+			out = append(out, consumer.Conversation{ID: id, Ended: !until.After(time.Now())})
+		}
+	}
+	return out, nil
 }
 
 // start runs an engine over the world, with the given lanes (name "l" if none

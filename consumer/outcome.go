@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -13,18 +14,25 @@ const OutcomePrefix = "weir.conversation."
 
 // OutcomeData is the data of an outcome.
 type OutcomeData struct {
-	Intent       string         `json:"intent"`
-	Conversation string         `json:"conversation,omitempty"`
-	Others       []string       `json:"other_conversations,omitempty"`
-	Class        string         `json:"class,omitempty"`
-	Reason       string         `json:"reason,omitempty"`
-	Claims       int            `json:"claims"`
-	Attempts     int            `json:"attempts"`
-	Waits        map[string]int `json:"waits,omitempty"`
-	Result       string         `json:"result,omitempty"`
-	Summary      string         `json:"summary,omitempty"`
-	StartedAt    time.Time      `json:"started_at,omitzero"`
-	EndedAt      time.Time      `json:"ended_at,omitzero"`
+	Intent       string `json:"intent"`
+	Conversation string `json:"conversation,omitempty"`
+	Channel      string `json:"channel,omitempty"`
+	Status       string `json:"status,omitempty"`   // of a new conversation, in the provider's word
+	Greeting     string `json:"greeting,omitempty"` // the agent's first words
+	// Join is what a browser needs to take part, as the provider gave it: a
+	// credential, there only where the lane asks for it.
+	Join      json.RawMessage `json:"join,omitempty"`
+	Others    []string        `json:"other_conversations,omitempty"`
+	Class     string          `json:"class,omitempty"`
+	Reason    string          `json:"reason,omitempty"`
+	Claims    int             `json:"claims"`
+	Attempts  int             `json:"attempts"`
+	Waits     map[string]int  `json:"waits,omitempty"`
+	Result    string          `json:"result,omitempty"`
+	Summary   string          `json:"summary,omitempty"`
+	StartedAt time.Time       `json:"started_at,omitzero"`
+	EndedAt   time.Time       `json:"ended_at,omitzero"`
+	Duration  float64         `json:"duration_seconds,omitzero"`
 }
 
 // OutcomeKind is the last word of the outcome type that belongs to a state.
@@ -40,15 +48,20 @@ func OutcomeKind(s State) string {
 func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Event) {
 	kind = OutcomeKind(s)
 	data := OutcomeData{
-		Intent: in.Key, Conversation: in.Conversation, Others: in.Others,
+		Intent: in.Key, Conversation: in.Conversation, Channel: in.Channel, Others: in.Others,
 		Reason: in.Reason, Claims: in.Claims, Attempts: in.Attempts, Waits: in.Waits,
 	}
-	if s == Dead {
+	switch s {
+	case Dead:
 		data.Class = in.Class
+	case Created:
+		data.Status, data.Reason = reason(in, s), ""
+		data.Greeting, data.Join = in.Session.Greeting, joinable(in.Session)
 	}
 	if facts != nil {
 		data.Result, data.Summary, data.Reason = facts.Result, facts.Summary, facts.Reason
 		data.StartedAt, data.EndedAt = facts.StartedAt, facts.EndedAt
+		data.Duration = facts.Duration.Seconds()
 	}
 	ev = event.New(event.CloudEventsVersionV1)
 	parts := []string{OutcomePrefix + kind, strconv.Itoa(in.Claims)}
@@ -66,6 +79,24 @@ func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Eve
 	ev.SetTime(stamp(in, s))
 	_ = ev.SetData(event.ApplicationJSON, data) // strings, numbers and times always encode
 	return kind, ev
+}
+
+// joinable is what a browser needs to join, if it is JSON.
+func joinable(s Session) json.RawMessage {
+	if raw := json.RawMessage(s.Join.Reveal()); json.Valid(raw) {
+		return raw
+	}
+	return nil
+}
+
+// reason is why the intent came into state s, as far as its history tells.
+func reason(in Intent, s State) string {
+	for i := len(in.History) - 1; i >= 0; i-- {
+		if in.History[i].State == s {
+			return in.History[i].Reason
+		}
+	}
+	return in.Reason
 }
 
 // stamp is when the intent came into state s, as far as its history tells.

@@ -33,8 +33,12 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 		ln.lg.Error().Err(err).Str("intent", c.intent.Key).Msg("the answer could not be recorded; its event will be in doubt")
 		return
 	}
+	if in.State == Doubt && in.Open {
+		ln.heal(ctx, c, in, r, m)
+		return
+	}
 	if in.State == Waiting {
-		ln.giveBack(c.msg, ln.delay(in, r, m), r.Verdict == VerdictFull && !r.ItemError && in.NotBefore.IsZero())
+		ln.giveBack(c.msg, ln.delay(c, in, r, m), r.Verdict == VerdictFull && !r.ItemError && in.NotBefore.IsZero())
 		return
 	}
 	ln.finish(ctx, c.msg, in)
@@ -53,7 +57,10 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 	switch r.Verdict {
 	case VerdictCreated:
 		s.Kind, s.Conversation = StepEvidence, r.Conversation
-		s.Reason = r.Status
+		s.Reason, s.Session = r.Status, r.Session
+		if !ln.cfg.JoinToken {
+			s.Session.Join = ""
+		}
 		return s
 	case VerdictFull:
 		if r.ItemError && ln.twice(in.Key) {
@@ -78,8 +85,10 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 		return release("unauthorized", 0)
 	case VerdictRejected:
 	default:
-		ln.doubt(ctx, in.Key, r.Reason)
-		s.Kind = StepDoubt
+		s.Kind, s.Open = StepDoubt, ln.cfg.Resend && !r.Foreign && in.Attempts+1 < ln.cfg.Attempts
+		if !s.Open {
+			ln.doubt(ctx, in.Key, r.Reason)
+		}
 		return s
 	}
 	if ln.wrongRoute(ctx, r.Reason) {
@@ -90,7 +99,7 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 }
 
 // delay is how long the broker keeps an event that waits.
-func (ln *lane) delay(in Intent, r Result, m meaning) time.Duration {
+func (ln *lane) delay(c *candidate, in Intent, r Result, m meaning) time.Duration {
 	if wait := time.Until(in.NotBefore); wait > 0 {
 		return wait
 	}
@@ -98,15 +107,18 @@ func (ln *lane) delay(in Intent, r Result, m meaning) time.Duration {
 	case r.Verdict == VerdictFull && r.Alone:
 		return 0
 	case r.ItemError:
-		return ln.a.opening(time.Now()) + 5*time.Second // behind the next event
+		return ln.poolOf(c).opening(time.Now()) + 5*time.Second // behind the next event
 	case r.Verdict == VerdictFull:
-		return ln.a.opening(time.Now())
+		return ln.poolOf(c).opening(time.Now())
 	case r.Verdict == VerdictUnauthorized:
 		return 20 * time.Second // behind the event that tries the credentials next
 	default:
 		return time.Second
 	}
 }
+
+// poolOf is the pool whose slot a candidate has.
+func (ln *lane) poolOf(c *candidate) *pool { return ln.a.poolOf(c.request.Channel) }
 
 // twice reports whether the event had an error of its own before, with another
 // event created since: then the error is the event's fault, not the lane's.
@@ -189,7 +201,7 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 		return err
 	})
 	if in.State == Created { // told or not: its slot is free when it ends
-		ln.a.follow(ln, slotKey{in.Key, in.Claims}, in.Conversation)
+		ln.a.follow(ln, in)
 	}
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", in.Key).Msg("outcome")

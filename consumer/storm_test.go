@@ -31,6 +31,11 @@ func TestStorm(t *testing.T) {
 // storm plays one world. r is the story's, fate that of the broker and the
 // provider, under w.mu.
 func storm(t *testing.T, w *world, r, fate *rand.Rand) {
+	stormOf(t, w, r, fate, func(c *consumer.Config) { c.Accounts[0].Lanes[0].Batch = 1 + w.limit/2 })
+}
+
+// stormOf is storm with a configuration of its own.
+func stormOf(t *testing.T, w *world, r, fate *rand.Rand, change func(*consumer.Config)) {
 	w.limit = 1 + r.IntN(6)
 	calm := time.Now().Add(20 * time.Minute)
 	w.answer = func(w *world, b consumer.Batch) consumer.Answer {
@@ -49,7 +54,7 @@ func storm(t *testing.T, w *world, r, fate *rand.Rand) {
 	good := 0
 	edit := func(c *consumer.Config) {
 		c.Accounts[0].Breaker = ratelimiter.BreakerConfig{Failures: 2 + r.IntN(3), Open: 5 * time.Second}
-		c.Accounts[0].Lanes[0].Batch = 1 + w.limit/2
+		change(c)
 	}
 	p := w.start(t, &process{dieAt: 1 + r.IntN(60), dieLate: r.IntN(2) == 0}, edit)
 	for i := range events {

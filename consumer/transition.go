@@ -22,6 +22,8 @@ const (
 	StepEnd      // the conversation is over
 
 	StepClaim    // permission to send
+	StepResend   // permission to send the same id again, out of an open doubt
+	StepPark     // an open doubt that cannot settle itself: a person must
 	StepReplay   // named: send again, out of dead or doubt
 	StepRefuse   // not sendable: dead before any claim
 	StepSuppress // a rule of the lane
@@ -46,8 +48,11 @@ type Step struct {
 	Kind         StepKind
 	Attempt      int       // the claim that a verdict or evidence speaks of
 	Expect       int       // named decisions: the N that the person saw
-	Nonce        string    // StepClaim, StepReplay: fresh
+	Nonce        string    // StepClaim, StepResend, StepReplay: fresh
+	Channel      string    // the same: what the conversation is asked for on
+	Open         bool      // StepDoubt, StepStale: it can be settled without a person
 	Conversation string    // StepEvidence, StepSettle, StepEnd
+	Session      Session   // StepEvidence
 	NotBefore    time.Time // StepRelease
 	Class        string    // StepReject, StepRefuse: the dead letter's class; StepRelease: the cause of the wait
 	Reason       string
@@ -84,9 +89,11 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 	}
 	out := in.clone()
 	switch s.Kind {
-	case StepClaim, StepReplay:
+	case StepClaim, StepResend, StepReplay:
 		out.Claims++
 		out.Nonce = s.Nonce
+		out.Channel = s.Channel
+		out.Open = s.Kind == StepResend
 		out.Claimed = now
 		out.NotBefore = time.Time{}
 		out.Class = ""
@@ -98,28 +105,47 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Waits[s.Class]++
 	case StepDoubt, StepStale:
 		out.Attempts++
+		out.Open = s.Open
 	case StepReject, StepRefuse:
-		out.Class = s.Class
+		if to == Doubt {
+			out.Attempts++
+		} else {
+			out.Class = s.Class
+		}
+	case StepPark, StepDrop:
+		out.Open = false
+	case StepEnd:
+		out.Session = Session{}
 	}
 	return record(out, to, s, now), Applied
 }
 
-// target returns the state that a step other than evidence leads to.
+// target returns the state that a step other than evidence leads to. What the
+// answer to a resent request says of that request says nothing of the first one:
+// an open doubt stays one (H16).
 func target(in Intent, s Step) (State, bool) {
 	fresh := in.State == Absent || in.State == Waiting
 	mine := in.State == Started && in.Claims == s.Attempt
 	named := (in.State == Doubt || in.State == Dead) && in.N == s.Expect
 	switch s.Kind {
-	case StepRelease:
+	case StepRelease, StepReject:
+		switch {
+		case in.Open:
+			return Doubt, mine
+		case s.Kind == StepReject:
+			return Dead, mine
+		}
 		return Waiting, mine
-	case StepReject:
-		return Dead, mine
 	case StepDoubt, StepStale:
 		return Doubt, mine
 	case StepEnd:
 		return Ended, in.State == Created && in.Conversation == s.Conversation
 	case StepClaim:
 		return Started, fresh
+	case StepResend:
+		return Started, in.State == Doubt && in.Open
+	case StepPark:
+		return Doubt, in.State == Doubt && in.Open
 	case StepReplay:
 		return Started, named
 	case StepRefuse: // a replay that is refused again is dead again, with its reason
@@ -170,6 +196,8 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 	}
 	out := in.clone()
 	out.Conversation = s.Conversation
+	out.Session = s.Session
+	out.Open = false
 	out.NotBefore = time.Time{}
 	return record(out, Created, s, now), Applied
 }

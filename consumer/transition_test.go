@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,33 +44,45 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 	columns := []consumer.StepKind{
 		consumer.StepRelease, consumer.StepReject, consumer.StepDoubt, consumer.StepStale,
 		consumer.StepEvidence, consumer.StepEnd,
-		consumer.StepClaim, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
+		consumer.StepClaim, consumer.StepResend, consumer.StepPark, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
 		consumer.StepExpire, consumer.StepCancel, consumer.StepSettle, consumer.StepDrop,
 	}
 	if diff := cmp.Diff(consumer.StepKinds(), columns); diff != "" {
 		t.Fatalf("the table does not have every kind of step (-want +got):\n%s", diff)
 	}
-	table := map[consumer.State][]string{
-		//                    release    reject  doubt    stale    evidence   end      claim      replay     refuse  suppress      expire     cancel       settle     drop
-		consumer.Absent:     {"-", "-", "-", "-", "-", "-", "started", "-", "dead", "suppressed", "expired", "cancelled", "-", "-"},
-		consumer.Waiting:    {"-", "-", "-", "-", "created", "-", "started", "-", "dead", "suppressed", "expired", "cancelled", "-", "-"},
-		consumer.Started:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		consumer.Created:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "=", "-"},
-		consumer.Ended:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "=", "-"},
-		consumer.Doubt:      {"-", "-", "-", "-", "created", "-", "-", "started", "-", "-", "-", "-", "created", "cancelled"},
-		consumer.Dead:       {"-", "-", "-", "-", "created", "-", "-", "started", "dead", "-", "-", "-", "-", "cancelled"},
-		consumer.Cancelled:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		consumer.Expired:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		consumer.Suppressed: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+	type row struct {
+		state consumer.State
+		open  bool
+	}
+	table := map[row][]string{
+		//                    release    reject  doubt    stale    evidence   end      claim      resend  park  replay     refuse  suppress      expire     cancel       settle     drop
+		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "-", "-"},
+		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "-", "-"},
+		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-"},
+		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-"},
+		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "-", "-", "-", "-", "created", "cancelled"},
+		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "created", "cancelled"},
+		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "dead", "-", "-", "-", "-", "cancelled"},
+		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
 	}
 	for _, s := range consumer.States() {
-		if len(table[s]) != len(columns) {
-			t.Fatalf("state %q: row has %d columns, want %d", s, len(table[s]), len(columns))
+		if table[row{s, false}] == nil {
+			t.Errorf("state %q has no row", s)
+		}
+	}
+	for s, want := range table {
+		if len(want) != len(columns) {
+			t.Fatalf("state %v: row has %d columns, want %d", s, len(want), len(columns))
 		}
 		for i, k := range columns {
-			t.Run(fmt.Sprintf("%s/%d", s, k), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/open=%v/%d", s.state, s.open, k), func(t *testing.T) {
 				t.Parallel()
-				in := sample(s)
+				in := sample(s.state)
+				in.Open = s.open
 				out, effect := consumer.Next(in, step(k), noon.Add(time.Hour))
 				got := string(out.State)
 				switch effect {
@@ -78,8 +91,8 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 				case consumer.Absorbed:
 					got = "="
 				}
-				if got != table[s][i] {
-					t.Errorf("got %s (effect %d), want %s", got, effect, table[s][i])
+				if got != want[i] {
+					t.Errorf("got %s (effect %d), want %s", got, effect, want[i])
 				}
 				if effect == consumer.Denied || effect == consumer.Absorbed {
 					if diff := cmp.Diff(in, out); diff != "" {
@@ -147,6 +160,46 @@ func TestH16ADoubtIsLeftOnlyByEvidenceOrByName(t *testing.T) {
 	}
 }
 
+// What an answer says of the second request says nothing of the first: whatever
+// comes of a resent doubt, it is a doubt, until a conversation shows or a person
+// decides. Only requests that may have made something count as attempts.
+func TestH16AResentDoubtStaysOne(t *testing.T) {
+	t.Parallel()
+	for k, attempts := range map[consumer.StepKind]int{
+		consumer.StepRelease: 1, consumer.StepReject: 2, consumer.StepDoubt: 2, consumer.StepStale: 2,
+	} {
+		in := sample(consumer.Started)
+		in.Claims = 1
+		doubt := step(consumer.StepDoubt)
+		doubt.Attempt, doubt.Open = 1, true
+		in, _ = consumer.Next(in, doubt, noon)
+		in, effect := consumer.Next(in, step(consumer.StepResend), noon)
+		if effect != consumer.Applied || in.Claims != 2 || in.Nonce != "new" || !in.Open {
+			t.Fatalf("resend: got %+v (effect %d), want claim 2 with a nonce of its own, still open", in, effect)
+		}
+		out, _ := consumer.Next(in, step(k), noon)
+		if out.State != consumer.Doubt || out.Attempts != attempts || out.Class != "" {
+			t.Errorf("step %d: got %s with %d attempts and class %q, want a doubt with %d", k, out.State, out.Attempts, out.Class, attempts)
+		}
+		if named, _ := consumer.Next(out, consumer.Step{Kind: consumer.StepReplay, Expect: out.N, By: "ana"}, noon); named.Open {
+			t.Errorf("step %d: what a person sends again is not settled by itself any more", k)
+		}
+	}
+}
+
+func TestWhatCameWithAConversationIsKeptUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	st := step(consumer.StepEvidence)
+	st.Session = consumer.Session{Greeting: "Hi", Join: "secret"}
+	in, _ := consumer.Next(sample(consumer.Started), st, noon)
+	if in.Session != st.Session {
+		t.Errorf("created: got %+v, want the session", in.Session)
+	}
+	if in, _ = consumer.Next(in, step(consumer.StepEnd), noon); in.Session != (consumer.Session{}) {
+		t.Errorf("ended: got %+v, want nothing kept", in.Session)
+	}
+}
+
 func TestClaimsHaveFreshNonces(t *testing.T) {
 	t.Parallel()
 	in := sample(consumer.Waiting)
@@ -181,6 +234,7 @@ func TestTransitionProperties(t *testing.T) {
 				Expect:       in.N - rapid.IntRange(0, 1).Draw(t, "stale"),
 				Nonce:        fmt.Sprint("n", i),
 				Conversation: rapid.SampledFrom([]string{"c1", "c2"}).Draw(t, "conversation"),
+				Open:         rapid.Bool().Draw(t, "open"),
 			}
 			before := in
 			out, effect := consumer.Next(in, s, now)
@@ -188,6 +242,12 @@ func TestTransitionProperties(t *testing.T) {
 			in = out
 		}
 	})
+}
+
+// byItself are the steps by which an open doubt may cease to be one.
+var byItself = []consumer.StepKind{
+	consumer.StepDoubt, consumer.StepStale, // which say themselves whether it is open
+	consumer.StepEvidence, consumer.StepPark, consumer.StepReplay, consumer.StepSettle, consumer.StepDrop,
 }
 
 func check(t *rapid.T, before, out consumer.Intent, effect consumer.Effect, s consumer.Step) {
@@ -205,6 +265,10 @@ func check(t *rapid.T, before, out consumer.Intent, effect consumer.Effect, s co
 		t.Fatalf("the conversation changed from %s to %s", before.Conversation, out.Conversation)
 	case (out.State == consumer.Created || out.State == consumer.Ended) && out.Conversation == "":
 		t.Fatalf("%s without a conversation", out.State)
+	case before.Open && !out.Open && s.By == "" && !slices.Contains(byItself, s.Kind):
+		t.Fatalf("step %d closed an open doubt", s.Kind)
+	case out.Open && out.State != consumer.Doubt && out.State != consumer.Started:
+		t.Fatalf("%s is open", out.State)
 	case len(out.History) > consumer.HistoryLimit:
 		t.Fatalf("%d transitions remembered", len(out.History))
 	case changed && out.History[len(out.History)-1].N != out.N:

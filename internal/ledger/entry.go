@@ -28,6 +28,8 @@ const (
 	maxOthers     = 32
 	maxWaits      = 16 // causes
 	maxCause      = 64
+	maxGreeting   = 4 << 10
+	maxJoin       = 16 << 10
 )
 
 // entry is the stored form of an intent. It is read by other versions of Weir:
@@ -53,7 +55,11 @@ type entry struct {
 	Type   string `json:"type,omitzero"`
 	Digest string `json:"digest,omitzero"`
 
+	Open         bool     `json:"open,omitzero"`
+	Channel      string   `json:"channel,omitzero"`
 	Conversation string   `json:"conversation,omitzero"`
+	Greeting     string   `json:"greeting,omitzero"`
+	Join         string   `json:"join,omitzero"` // a credential, where the lane asks for it
 	Others       []string `json:"others,omitzero"`
 	Class        string   `json:"class,omitzero"`
 	Reason       string   `json:"reason,omitzero"`
@@ -105,8 +111,13 @@ func newEntry(in consumer.Intent, write string) entry {
 		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
 		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
+		Open: in.Open, Channel: schema.Cut(in.Channel, maxCause),
 		Conversation: in.Conversation, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
+		Greeting: schema.Cut(in.Session.Greeting, maxGreeting), Join: in.Session.Join.Reveal(),
 		First: in.First.UTC(),
+	}
+	if len(e.Join) > maxJoin { // half a credential is none
+		e.Join = ""
 	}
 	e.Waits = mostly(in.Waits)
 	e.Others = in.Others[max(0, len(in.Others)-maxOthers):]
@@ -181,8 +192,10 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		N: e.N, Claims: e.Claims, Attempts: e.Attempts, Waits: e.Waits,
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
 		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
+		Open: e.Open, Channel: e.Channel,
 		Conversation: e.Conversation, Others: e.Others, Class: e.Class, Reason: e.Reason,
-		First: e.First,
+		Session: consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
+		First:   e.First,
 	}
 	for _, t := range e.History {
 		in.History = append(in.History, consumer.Transition{

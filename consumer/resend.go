@@ -1,0 +1,186 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// A doubt settles itself where the provider takes our id, and makes one
+// conversation at most of each id (H16):
+//
+//  1. The answer to a request is lost. The ledger says "doubt, open". The event
+//     stays with the broker, the slot stays held, and the account asks for our
+//     id at once (see inquire): found, it is created.
+//  2. "Not found" says nothing for VisibleAfter. After that it frees the slot,
+//     and the event, delivered again, is looked up once more: found, it is
+//     created; not found, the same id is sent again under a claim of its own.
+//  3. Whatever but a conversation comes of that leaves the doubt what it is:
+//     back to 1. After LaneConfig.Attempts doubtful requests, or where our id
+//     names something else, a person is asked: the doubt is parked.
+//
+// A crash at any point leaves an open doubt, or a claim that becomes one, and an
+// event that is delivered again.
+
+// heal gives the message of an open doubt back until its id can be sent again.
+func (ln *lane) heal(ctx context.Context, c *candidate, in Intent, r Result, m meaning) {
+	if in.Attempts >= ln.cfg.Attempts {
+		ln.surrender(ctx, c, in, fmt.Sprintf("%d requests with the same id did not tell what became of it; the last one: %s", in.Attempts, in.Reason))
+		return
+	}
+	now := time.Now()
+	ln.sight(in.Key, c.rev, now)
+	wait := ln.a.cfg.VisibleAfter
+	if r.Verdict != VerdictDoubt && r.Verdict != VerdictRejected {
+		wait = max(wait, ln.delay(c, in, r, m))
+	}
+	ln.giveBack(c.msg, wait, false)
+}
+
+// surrender parks the doubt and concludes it.
+func (ln *lane) surrender(ctx context.Context, c *candidate, in Intent, reason string) {
+	var done *Intent
+	err := ln.e.persist(ctx, func(ctx context.Context) (err error) {
+		done, err = ln.give(ctx, in, c.rev, reason)
+		return err
+	})
+	if err != nil {
+		ln.lg.Error().Err(err).Str("intent", in.Key).Msg("the doubt could not be parked; it will be tried again")
+		return
+	}
+	ln.finish(ctx, c.msg, *done)
+}
+
+// give hands an open doubt to a person, in the ledger; its durable steps are
+// left to finish.
+func (ln *lane) give(ctx context.Context, in Intent, rev uint64, reason string) (*Intent, error) {
+	done, err := ln.decide(ctx, in, rev, Step{Kind: StepPark, Reason: reason})
+	if err == nil && done.parked() {
+		ln.doubt(ctx, in.Key, reason)
+	}
+	return done, err
+}
+
+// reopen takes an open doubt as far as it goes without a person: its
+// conversation is found, its id is to be sent again (a candidate), it has to
+// wait, or it is parked.
+func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, ev event.Event, refusal error) (*candidate, *Intent, error) {
+	now := time.Now()
+	wait := max(ln.a.cfg.VisibleAfter-now.Sub(ln.sight(in.Key, rev, now)), time.Until(in.NotBefore))
+	if wait > 0 {
+		ln.giveBack(m, wait, false)
+		return nil, nil, nil
+	}
+	request, err := Request{}, refusal
+	if err == nil {
+		request, err = ln.translate(ev)
+	}
+	switch {
+	case err != nil:
+		return ln.parked(ctx, in, rev, "the event cannot be sent again: "+err.Error())
+	case !ln.cfg.Resend:
+		return ln.parked(ctx, in, rev, in.Reason)
+	case in.Attempts >= ln.cfg.Attempts:
+		return ln.parked(ctx, in, rev, fmt.Sprintf("%d requests did not tell what became of it: %s", in.Attempts, in.Reason))
+	}
+	conv, err := ln.a.cfg.Provider.Conversation(ctx, in.Key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return &candidate{msg: m, intent: in, rev: rev, request: request}, nil, nil
+	case err != nil:
+		ln.complain(err)
+		ln.giveBack(m, 5*time.Second, false)
+		return nil, nil, nil
+	case foreign(conv, request.Pair):
+		ln.lg.Error().Str("intent", in.Key).Msg("our id names a conversation that differs from the one asked for")
+		return ln.parked(ctx, in, rev, foreignReason)
+	}
+	done, err := ln.decide(ctx, in, rev, found(in, conv))
+	if err != nil {
+		return nil, nil, err
+	}
+	ln.a.adopt(ln, *done, now)
+	return nil, done, nil
+}
+
+// parked is give in the shape of reopen.
+func (ln *lane) parked(ctx context.Context, in Intent, rev uint64, reason string) (*candidate, *Intent, error) {
+	done, err := ln.give(ctx, in, rev, reason)
+	return nil, done, err
+}
+
+// foreignReason is what a person reads of a doubt whose id is another's.
+const foreignReason = "the id of this event names a conversation with another person or on another channel"
+
+// foreign reports whether a conversation found under our id is not the one that
+// was asked for, as far as both are known.
+func foreign(conv Conversation, pair string) bool {
+	return conv.Pair != "" && pair != "" && conv.Pair != pair
+}
+
+// found is the step that a conversation under our id makes. Whichever attempt
+// made it, there is only the one.
+func found(in Intent, conv Conversation) Step {
+	return Step{Kind: StepEvidence, Attempt: in.Claims, Conversation: in.Key, Reason: conv.Status}
+}
+
+// witness makes it known that the conversation of a doubt exists, and then
+// writes it down; the slot's later polls ask for its end. No message needs to
+// stand behind it: what is left undone, the next poll or the event's next
+// delivery repeats.
+func (ln *lane) witness(ctx context.Context, s *slot, conv Conversation) error {
+	key := s.key.intent
+	if !ln.lock(key) {
+		return nil // being worked on: the next poll will tell
+	}
+	defer ln.unlock(key)
+	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+	if err != nil {
+		return err
+	}
+	if in.State == Started { // an answer may still come
+		return nil
+	}
+	step := found(in, conv)
+	next, effect := Next(in, step, time.Now())
+	switch effect {
+	case Denied, Alarm:
+		return nil
+	case Applied:
+		if err := ln.publish(ctx, next, Created, nil); err != nil {
+			return err
+		}
+		if in, _, _, err = ln.e.apply(ctx, in, rev, step); err != nil {
+			return err
+		}
+		ln.lg.Info().Str("intent", key).Msg("doubt settled: the conversation exists")
+	}
+	ln.mu.Lock()
+	delete(ln.doubts, key)
+	ln.mu.Unlock()
+	ln.a.confirm(s)
+	return ln.discard(ctx, in)
+}
+
+// confirm notes that the conversation of a doubt exists.
+func (a *account) confirm(s *slot) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.doubt = false
+}
+
+// settling counts a lane's doubts that settle themselves. The caller holds mu.
+func (a *account) settling(ln *lane) (n int) {
+	if !a.cfg.TakesID {
+		return 0
+	}
+	for _, s := range a.slots {
+		if s.ln == ln && s.doubt {
+			n++
+		}
+	}
+	return n
+}
