@@ -119,11 +119,13 @@ func TestWhatWaitsInARoomIsGivenBack(t *testing.T) {
 				}
 				p := w.start(t, &process{}, channels(t, w))
 				time.Sleep(5 * time.Minute)
-				for _, r := range w.events.msgs {
-					if r.delivered > 1 {
-						t.Errorf("message %d was delivered %d times while it waited", r.seq, r.delivered)
+				w.do(func() {
+					for _, r := range w.events.msgs {
+						if r.delivered > 1 {
+							t.Errorf("message %d was delivered %d times while it waited", r.seq, r.delivered)
+						}
 					}
-				}
+				})
 				if pause {
 					p.engine.SetPause("l", &consumer.Pause{By: "ana", Reason: "lunch"})
 					time.Sleep(time.Second)
