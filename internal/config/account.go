@@ -6,10 +6,14 @@ import (
 	"github.com/weirhq/weir/schema"
 )
 
-// Oration is the one provider of this version.
-const Oration = "oration"
+// The values of agent_number.
+const (
+	numberRequired = "required"
+	numberAny      = "any"
+)
 
-// Account is one workspace at a provider: its credential and its limit.
+// Account is one workspace or organization at a provider: its credential and
+// its limit.
 type Account struct {
 	// Name is one to 32 of a-z, 0-9 and hyphen; that of the lane if the lane
 	// carries the settings.
@@ -21,19 +25,35 @@ type Account struct {
 
 // Settings are an account's, wherever the block stands.
 type Settings struct {
-	// Provider is Oration.
+	// Provider is Oration or Anyreach.
 	Provider string `yaml:"provider"`
 	// URL is the API's base, https, or http on loopback; no slash at its end.
 	URL  string `yaml:"url"`
 	Auth Auth   `yaml:"auth"`
-	// Limit is how many conversations may run at once, 1 to 10000; default 20.
+	// Limit is how many conversations may run at once, 1 to 10000; default 20
+	// at Oration. At Anyreach, which counts each channel apart, it is that of
+	// telephone; default 10.
 	Limit int `yaml:"limit"`
+	// Limits are those in force by channel, 1 to 10000 each, and Limit is always
+	// among them. The key "" is every conversation, and the only one where the
+	// provider counts them together. Else a channel without a limit holds no
+	// slot. In the file only of a provider with channels: telephone, webrtc,
+	// email and text at Anyreach.
+	Limits map[string]int `yaml:"limits"`
 	// LimitMax is how far the provider's headers may raise Limit, at most
 	// 10000; default 0, not at all.
 	LimitMax int `yaml:"limit_max"`
 	// Reserve is how many slots of Limit are left to others; default 0.
-	Reserve int    `yaml:"reserve"`
-	Pacing  Pacing `yaml:"pacing"`
+	Reserve int `yaml:"reserve"`
+	// AgentNumber says whether a telephone request must name the number that
+	// the call is placed from: required, the default, or any. Anyreach only;
+	// empty elsewhere.
+	AgentNumber string `yaml:"agent_number"`
+	// VisibleAfter is how long after its request a conversation may be unseen
+	// by a look-up with our id, 100ms to 10m; default 30s. Zero where the
+	// provider takes no id of ours.
+	VisibleAfter time.Duration `yaml:"visible_after"`
+	Pacing       Pacing        `yaml:"pacing"`
 	// Timeout ends one create request, 1s to 2m; default 15s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxCall is longer than any conversation lasts, 1s to 24h: then the slot
@@ -41,7 +61,7 @@ type Settings struct {
 	MaxCall time.Duration `yaml:"max_call"`
 	// FullWhen are regular expressions, in any case, that know an item's error
 	// as "no free slot"; default concurren, capacity, slot, limit, busy and
-	// too many.
+	// too many. Oration only; nil elsewhere.
 	FullWhen []string `yaml:"full_when"`
 	// RefusedStatuses are HTTP statuses for which the provider's operator
 	// vouches that nothing was created; default none.
@@ -50,14 +70,40 @@ type Settings struct {
 	Breaker         Breaker `yaml:"breaker"`
 }
 
-// Auth is either APIKey with WorkspaceID, or Bearer.
+// Auth is at Oration either APIKey with WorkspaceID, or Bearer; at Anyreach
+// Token, with Organization where the token is a person's.
 type Auth struct {
 	APIKey      schema.Secret `yaml:"api_key"`
 	WorkspaceID schema.Secret `yaml:"workspace_id"`
 	Bearer      schema.Secret `yaml:"bearer"`
 	// PublicKey goes with either; default none.
 	PublicKey schema.Secret `yaml:"public_key"`
+	// Token is an organization's key, which begins with ak_, or a person's,
+	// which begins with pat_ and is good for several organizations.
+	Token        schema.Secret `yaml:"token"`
+	Organization schema.Secret `yaml:"organization"`
 }
+
+// TakesID reports whether the provider takes an id of ours with a request, so
+// that sending it again makes nothing new and a look-up tells what became of it.
+func (s *Settings) TakesID() bool {
+	p := providerOf(s.Provider)
+	return p != nil && p.takesID
+}
+
+// LimitChannel returns the key of Limits that Limit, LimitMax and Reserve are
+// for: empty where the provider counts all conversations together.
+func (s *Settings) LimitChannel() string {
+	if p := providerOf(s.Provider); p != nil {
+		return p.limited
+	}
+	return ""
+}
+
+// AgentNumberAny reports whether a telephone request may leave out the number
+// that the call is placed from: the provider then picks any of the
+// organization's.
+func (s *Settings) AgentNumberAny() bool { return s.AgentNumber == numberAny }
 
 // Pacing says how eagerly a full account is probed for a free slot.
 type Pacing struct {
@@ -93,11 +139,10 @@ type Breaker struct {
 	Open time.Duration `yaml:"open"`
 }
 
+// defaults are those that all providers share.
 func (s *Settings) defaults() {
-	s.Limit = 20
 	s.Pacing = Pacing{Preset: "frugal", MeanCall: 75 * time.Second}
 	s.Timeout = 15 * time.Second
 	s.MaxCall = time.Hour
-	s.FullWhen = []string{"concurren", "capacity", "slot", "limit", "busy", "too many"}
 	s.Breaker = Breaker{Failures: 5, Open: 15 * time.Second}
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -19,38 +21,67 @@ const (
 // headerName is a header's name as RFC 9110 has it.
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
 
-// checkSettings checks the account's settings in the block at path.
+// checkSettings checks the account's settings in the block at path, and fills
+// in the defaults that are the provider's.
 func (d *decoder) checkSettings(path string, s *Settings) {
 	at := func(key string) string { return path + "." + key }
-	d.provider(at("provider"), s.Provider)
+	p := d.provider(at("provider"), s.Provider)
+	d.refuse(path, p.notSettings)
 	d.base(at("url"), &s.URL)
-	d.checkAuth(at("auth"))
-	within(d, at("limit"), s.Limit, 1, 10000)
-	if s.LimitMax != 0 && (s.LimitMax < s.Limit || s.LimitMax > 10000) {
-		d.add(at("limit_max"), "must be between limit (%d) and 10000, or 0", s.Limit)
-	}
-	if s.Reserve < 0 || s.Reserve > 0 && s.Reserve >= s.Limit {
-		d.add(at("reserve"), "must be at least 0 and less than limit (%d)", s.Limit)
-	}
+	d.checkAuth(at("auth"), p, s.Auth)
+	d.checkLimits(path, p, s)
+	d.checkCall(path, p, s)
 	d.oneOf(at("pacing.preset"), s.Pacing.Preset, "frugal", "tight")
 	within(d, at("pacing.mean_call"), s.Pacing.MeanCall, 100*time.Millisecond, 4*time.Hour)
 	within(d, at("timeout"), s.Timeout, time.Second, 2*time.Minute)
 	within(d, at("max_call"), s.MaxCall, time.Second, 24*time.Hour)
-	d.patterns(at("full_when"), s.FullWhen)
 	d.statuses(at("refused_statuses"), s.RefusedStatuses)
 	d.headers(at("headers"), s.Headers)
 	within(d, at("breaker.failures"), s.Breaker.Failures, 1, 1000)
 	within(d, at("breaker.open"), s.Breaker.Open, 100*time.Millisecond, time.Hour)
 }
 
-func (d *decoder) provider(path, name string) {
-	switch {
-	case !d.has(path):
+// provider checks the name, and returns what is known of who bears it.
+func (d *decoder) provider(path, name string) *provider {
+	if !d.has(path) {
 		d.add(path, "is missing")
-	case name == "anyreach":
-		d.add(path, "anyreach is not available in this version")
-	default:
-		d.oneOf(path, name, Oration)
+		return unknownProvider
+	}
+	var names []string
+	for _, p := range providers {
+		names = append(names, p.name)
+	}
+	d.oneOf(path, name, names...)
+	return cmp.Or(providerOf(name), unknownProvider)
+}
+
+// refuse reports the keys of the block at path that the provider has no use
+// for, each with the reason.
+func (d *decoder) refuse(path string, reasons map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(reasons)) {
+		if at := path + "." + key; d.has(at) {
+			d.add(at, "%s", reasons[key])
+		}
+	}
+}
+
+// checkCall checks what not every provider knows of a call. What the file has
+// not is the provider's default, which is nothing where it has no use for it.
+func (d *decoder) checkCall(path string, p *provider, s *Settings) {
+	if at := path + ".agent_number"; d.read(at) {
+		d.oneOf(at, s.AgentNumber, numberRequired, numberAny)
+	} else {
+		s.AgentNumber = p.agentNumber
+	}
+	if at := path + ".visible_after"; d.read(at) {
+		within(d, at, s.VisibleAfter, 100*time.Millisecond, 10*time.Minute)
+	} else {
+		s.VisibleAfter = p.visibleAfter
+	}
+	if at := path + ".full_when"; d.read(at) {
+		d.patterns(at, s.FullWhen)
+	} else {
+		s.FullWhen = slices.Clone(p.fullWhen)
 	}
 }
 
@@ -77,22 +108,6 @@ func (d *decoder) base(path string, raw *string) {
 		d.add(path, "must end with its path: no query and no fragment")
 	}
 	*raw = strings.TrimRight(*raw, "/")
-}
-
-// checkAuth checks which of the credentials are given; looking them up found
-// the other faults.
-func (d *decoder) checkAuth(path string) {
-	key, workspace, bearer := path+".api_key", path+".workspace_id", path+".bearer"
-	switch {
-	case !d.has(path):
-		d.add(path, "is missing")
-	case d.has(bearer) && (d.has(key) || d.has(workspace)):
-		d.add(path, "must have either api_key with workspace_id, or bearer")
-	case !d.has(bearer) && !d.has(key) && !d.has(workspace):
-		d.add(path, "must have api_key with workspace_id, or bearer")
-	default:
-		d.together(key, workspace)
-	}
 }
 
 func (d *decoder) oneOf(path, value string, words ...string) {

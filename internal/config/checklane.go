@@ -1,10 +1,11 @@
 package config
 
 import (
-	"fmt"
+	"cmp"
 	"iter"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,7 @@ func (d *decoder) accounts(f *file) []Account {
 	}
 	for i, path := range d.whole("lanes", len(f.Lanes)) {
 		block := &f.Lanes[i]
-		lane := d.lane(path, block)
+		lane := d.lane(path, block, d.laneProvider(path, block, all, byName))
 		if !d.has(path + ".account") {
 			d.checkSettings(path, &block.Settings)
 			all = append(all, Account{Name: block.Name, Settings: block.Settings, Lanes: []Lane{lane}})
@@ -52,6 +53,19 @@ func (d *decoder) accounts(f *file) []Account {
 	}
 	d.twins(f)
 	return all
+}
+
+// laneProvider returns what is known of the provider of the lane at path: that
+// of the account that it names, or of its own settings.
+func (d *decoder) laneProvider(path string, block *laneBlock, accounts []Account, byName map[string]int) *provider {
+	name := block.Provider
+	if d.has(path + ".account") {
+		name = ""
+		if at, ok := byName[block.Account]; ok {
+			name = accounts[at].Provider
+		}
+	}
+	return cmp.Or(providerOf(name), unknownProvider)
 }
 
 // whole yields the index and path of each of a list's n items that is a block:
@@ -97,8 +111,9 @@ func (d *decoder) distinct(path, name string, taken map[string]string) {
 	}
 }
 
-// lane checks what is the lane's own.
-func (d *decoder) lane(path string, block *laneBlock) Lane {
+// lane checks what is the lane's own, and fills in the defaults that are the
+// provider's.
+func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	lane := block.Lane
 	if lane.Label == "" {
 		lane.Label = lane.Name
@@ -107,18 +122,73 @@ func (d *decoder) lane(path string, block *laneBlock) Lane {
 		d.add(path+".label", "must be one line of at most %d bytes", maxLabel)
 	}
 	within(d, path+".weight", lane.Weight, 1, 100)
-	within(d, path+".batch", lane.Batch, 1, 100)
 	within(d, path+".doubt_limit", lane.DoubtLimit, 0, 10000)
 	within(d, path+".max_event", lane.MaxEvent, KiB, 8*MiB)
-	if lane.Doubt == "resend" {
-		d.add(path+".doubt", "must be park: this provider takes no id of ours, so resend could call a person twice")
-	}
-	d.oneOf(path+".doubt", lane.Doubt, Park)
+	d.refuse(path, p.notLane)
+	d.batch(path+".batch", p, &lane)
+	d.doubt(path, p, &lane)
 	if d.has(path+".weight") && !d.has(path+".account") {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}
 	lane.Routes = d.routes(path+".routes", block.Rules)
+	lane.Channels = d.channels(path+".routes", p, block.Rules)
 	return lane
+}
+
+func (d *decoder) batch(path string, p *provider, lane *Lane) {
+	switch {
+	case !d.read(path):
+		lane.Batch = p.batch
+	case p.maxBatch == 1 && lane.Batch != 1:
+		d.add(path, "must be 1: this provider takes one conversation a request")
+	default:
+		within(d, path, lane.Batch, 1, p.maxBatch)
+	}
+}
+
+// doubt checks what becomes of doubts in the lane at path. H18: without an id
+// of ours a request sent again could be a second call.
+func (d *decoder) doubt(path string, p *provider, lane *Lane) {
+	at, attempts := path+".doubt", path+".attempts"
+	switch {
+	case !d.read(at):
+		lane.Doubt = p.doubt()
+	case p.takesID:
+		d.oneOf(at, lane.Doubt, Park, Resend)
+	case lane.Doubt == Resend:
+		d.add(at, "must be park: this provider takes no id of ours, so resend could call a person twice")
+	default:
+		d.oneOf(at, lane.Doubt, Park)
+	}
+	if d.has(attempts) && lane.Doubt == Park {
+		d.add(attempts, "has no meaning without doubt: resend")
+	}
+	within(d, attempts, lane.Attempts, 1, 100)
+}
+
+// channels returns those that the routes at path can ask for, sorted, or nil if
+// that depends on the event.
+func (d *decoder) channels(path string, p *provider, blocks []routeBlock) []string {
+	if len(p.channels) == 0 {
+		return nil
+	}
+	var all []string
+	fixed := true
+	for i, at := range d.whole(path, len(blocks)) {
+		value, ok := blocks[i].Request[p.field]
+		text, _ := value.(string) // of another type is none of the channels
+		if !ok || strings.Contains(text, "${") {
+			fixed = false
+			continue
+		}
+		d.oneOf(at+".request."+p.field, text, p.channels...)
+		all = append(all, text)
+	}
+	if !fixed {
+		return nil
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // borrows refuses settings in a lane that takes them from a named account.
@@ -168,47 +238,6 @@ func (d *decoder) routeErrors(path string, err error) {
 	default:
 		d.addAt(d.place(path), path, "%v", err)
 	}
-}
-
-// twins reports blocks that are one workspace under two limits.
-func (d *decoder) twins(f *file) {
-	first := map[string]string{} // the workspace: what is to be said of its block
-	for i, a := range f.Accounts {
-		d.twin("accounts["+strconv.Itoa(i)+"]", "account", a.Name, a.Settings, first)
-	}
-	for i, path := range d.whole("lanes", len(f.Lanes)) {
-		if l := f.Lanes[i]; !d.has(path + ".account") {
-			d.twin(path, "lane", l.Name, l.Settings, first)
-		}
-	}
-}
-
-func (d *decoder) twin(path, kind, name string, s Settings, first map[string]string) {
-	key := workspace(s)
-	if key == "" {
-		return
-	}
-	if other, ok := first[key]; ok {
-		d.add(path+".auth", "%s %q is the same workspace as %s, and together they would pass its limit: "+
-			"describe it once under accounts and let each lane name it", kind, clip(name), other)
-		return
-	}
-	first[key] = fmt.Sprintf("%s %q on line %d", kind, clip(name), d.place(path).line)
-}
-
-// workspace tells the provider's workspaces apart: by workspace id or, where
-// there is none, by credential. The URL is left out: one service has many
-// spellings of its host, and v1 and v2 serve the same workspaces. It is empty
-// where it cannot be told.
-func workspace(s Settings) string {
-	credential := "w " + strings.ToLower(s.Auth.WorkspaceID.Reveal())
-	if s.Auth.WorkspaceID == "" {
-		credential = "b " + s.Auth.Bearer.Reveal()
-	}
-	if len(credential) == len("w ") {
-		return ""
-	}
-	return s.Provider + "\n" + credential
 }
 
 // clip bounds a name that is repeated in a problem before it was found right.

@@ -61,6 +61,10 @@ func (d *decoder) has(path string) bool {
 	return ok
 }
 
+// read reports whether the file has the path, with a value that could be read
+// and has no problem so far.
+func (d *decoder) read(path string) bool { return d.has(path) && !d.flagged[path] }
+
 // place returns where path stands, or the nearest thing above it.
 func (d *decoder) place(path string) place {
 	for {
@@ -116,6 +120,9 @@ func (d *decoder) into(path string, n *yaml.Node, v reflect.Value) {
 	case Size:
 		d.size(path, n, v)
 		return
+	case map[string]int:
+		d.numbers(path, n, v)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -130,6 +137,8 @@ func (d *decoder) into(path string, n *yaml.Node, v reflect.Value) {
 		d.text(path, n, v)
 	case reflect.Int:
 		d.number(path, n, v)
+	case reflect.Bool:
+		d.boolean(path, n, v)
 	default:
 		panic("config: no decoder for " + v.Type().String())
 	}

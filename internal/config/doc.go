@@ -23,8 +23,16 @@
 // A lane either names an account of the accounts list or carries an account's
 // settings in its own block; then that account has the lane's name. In a
 // Config both look the same: a list of accounts, each with its lanes. Two
-// blocks for one provider workspace are a problem, for together they would
-// pass its limit.
+// blocks for one provider's workspace or organization are a problem, for
+// together they would pass its limit.
+//
+// # Providers
+//
+// What differs from one provider to another, the keys it takes and their
+// defaults, is one table. A default that depends on the provider is filled in
+// where the file has no such key, after the provider is known; a key that the
+// provider has no use for is a problem. A lane that names an account has the
+// account's provider.
 //
 // The reference of all keys is docs/configuration.md; a test keeps it complete.
 package config

@@ -14,6 +14,8 @@ import (
 func FuzzParse(f *testing.F) {
 	f.Add(small)
 	f.Add(twins)
+	f.Add(calls)
+	f.Add(houses)
 	if example, err := os.ReadFile("../../examples/weir.yaml"); err == nil {
 		f.Add(string(example))
 	}
@@ -51,7 +53,13 @@ func checkUsable(t *testing.T, cfg *config.Config) {
 		if len(a.Lanes) == 0 || a.Limit < 1 || a.Timeout <= 0 || a.URL == "" {
 			t.Errorf("account: got %+v, want lanes, a limit, a time-out and a URL", a)
 		}
+		if a.Limits[a.LimitChannel()] != a.Limit || a.TakesID() != (a.VisibleAfter > 0) {
+			t.Errorf("account: got limits %v, limit %d and %v, want one limit, and a delay where our id is taken", a.Limits, a.Limit, a.VisibleAfter)
+		}
 		for _, l := range a.Lanes {
+			if l.Batch < 1 || l.Attempts < 1 || l.Doubt != config.Park && (l.Doubt != config.Resend || !a.TakesID()) {
+				t.Errorf("lane: got %+v, want a batch, attempts and a rule for doubts that the provider allows", l)
+			}
 			if names[l.Name] || l.Name == "" || l.Routes == nil || l.MaxEvent < config.KiB {
 				t.Errorf("lane: got %+v, want a name of its own, routes and a size", l)
 			}

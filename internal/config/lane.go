@@ -2,8 +2,13 @@ package config
 
 import "github.com/weirhq/weir/schema"
 
-// Park is what a lane does with an event in doubt: keep it for a person.
-const Park = "park"
+// What a lane does with an event in doubt.
+const (
+	// Park keeps it for a person.
+	Park = "park"
+	// Resend looks it up and sends it again with the same id.
+	Resend = "resend"
+)
 
 // Lane is one queue of events bound for an account.
 type Lane struct {
@@ -13,18 +18,28 @@ type Lane struct {
 	Label string `yaml:"label"`
 	// Weight is the lane's share of a named account, 1 to 100; default 1.
 	Weight int `yaml:"weight"`
-	// Batch is how many conversations one request asks for at most, 1 to 100;
-	// default 20.
+	// Batch is how many conversations one request asks for at most: 1 to 100 at
+	// Oration, default 20; always 1 at Anyreach.
 	Batch int `yaml:"batch"`
 	// DoubtLimit is how many doubts within ten minutes are borne before the
 	// lane pauses, at most 10000; default 5; 0: any number.
 	DoubtLimit int `yaml:"doubt_limit"`
 	// MaxEvent is the largest event taken, 1KiB to 8MiB; default 256KiB.
 	MaxEvent Size `yaml:"max_event"`
-	// Doubt is Park.
+	// Doubt is Park or, only where the provider takes an id of ours, Resend,
+	// which then is the default.
 	Doubt string `yaml:"doubt"`
+	// Attempts is how many requests of one event may end in doubt before a
+	// person is asked, 1 to 100; default 5. It has a meaning with Resend alone.
+	Attempts int `yaml:"attempts"`
+	// JoinToken delivers the join token of a webrtc conversation in its outcome;
+	// default false. Anyreach only.
+	JoinToken bool `yaml:"join_token"`
 	// Routes are compiled from the block's routes; the first match wins.
 	Routes *schema.Routes `yaml:"-"`
+	// Channels are those that the routes can ask for, sorted. Nil: it cannot be
+	// told before there is an event, or the provider has none.
+	Channels []string `yaml:"-"`
 }
 
 // laneBlock is a lane as the file has it: with the name of an account, or with
@@ -43,11 +58,11 @@ type routeBlock struct {
 	Request map[string]any `yaml:"request"`
 }
 
+// defaults are those that do not depend on the provider.
 func (l *laneBlock) defaults() {
 	l.Weight = 1
-	l.Batch = 20
 	l.DoubtLimit = 5
 	l.MaxEvent = 256 * KiB
-	l.Doubt = Park
+	l.Attempts = 5
 	l.Settings.defaults()
 }

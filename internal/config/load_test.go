@@ -37,6 +37,8 @@ func environment(name string) string {
 		"KEY2": "key-of-globex", "WORKSPACE2": "22222222-2222-4222-8222-222222222222",
 		"BEARER": "bearer-of-acme", "PUBLIC": "public-of-acme", "TOKEN": "token-of-nats",
 		"LINES": "one\ntwo",
+		"AK":    "ak_1.key-of-initech", "AK2": "ak_2.key-of-hooli", "PAT": "pat_token-of-ana", "OTHER": "token-of-no-kind",
+		"ORGANIZATION": "org_Initech", "ORGANIZATION2": "org_Hooli",
 	}[name]
 }
 
@@ -66,7 +68,7 @@ func defaults() config.Settings {
 	return config.Settings{
 		Provider: "oration", URL: "https://voice.example/api/v2",
 		Auth:  config.Auth{APIKey: "key-of-acme", WorkspaceID: "11111111-1111-4111-8111-111111111111"},
-		Limit: 20, Pacing: config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second},
+		Limit: 20, Limits: map[string]int{"": 20}, Pacing: config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second},
 		Timeout: 15 * time.Second, MaxCall: time.Hour,
 		FullWhen: []string{"concurren", "capacity", "slot", "limit", "busy", "too many"},
 		Breaker:  config.Breaker{Failures: 5, Open: 15 * time.Second},
@@ -82,7 +84,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 			Name: "acme", Settings: defaults(),
 			Lanes: []config.Lane{{
 				Name: "acme", Label: "acme", Weight: 1, Batch: 20, DoubtLimit: 5,
-				MaxEvent: 256 * config.KiB, Doubt: "park",
+				MaxEvent: 256 * config.KiB, Doubt: "park", Attempts: 5,
 			}},
 		}},
 	}
@@ -141,7 +143,7 @@ lanes:
 			Settings: config.Settings{
 				Provider: "oration", URL: "http://127.0.0.1:8077/api/v2",
 				Auth:  config.Auth{Bearer: "bearer-of-acme", PublicKey: "public-of-acme"},
-				Limit: 40, LimitMax: 50, Reserve: 4,
+				Limit: 40, Limits: map[string]int{"": 40}, LimitMax: 50, Reserve: 4,
 				Pacing:  config.Pacing{Preset: "tight", MeanCall: 90 * time.Second},
 				Timeout: 10 * time.Second, MaxCall: 20 * time.Minute,
 				FullWhen: []string{"no line"}, RefusedStatuses: []int{503},
@@ -150,7 +152,7 @@ lanes:
 			},
 			Lanes: []config.Lane{{
 				Name: "acme-sales", Label: "Acme, Verkauf", Weight: 1, Batch: 10,
-				MaxEvent: 16 * config.KiB, Doubt: "park",
+				MaxEvent: 16 * config.KiB, Doubt: "park", Attempts: 5,
 			}},
 		}},
 	}
@@ -269,8 +271,9 @@ func TestLoadBrokerNeedsNoProviderSecrets(t *testing.T) {
 
 func TestConfigPrintsWithoutSecrets(t *testing.T) {
 	t.Parallel()
+	_, second, _ := strings.Cut(calls, "\n")
 	cfg := parse(t, "broker: {url: nats://127.0.0.1, token: {env: TOKEN}}\n"+edit(t, small,
-		"workspace_id: {env: WORKSPACE}}", "workspace_id: {env: WORKSPACE}, public_key: {env: PUBLIC}}"))
+		"workspace_id: {env: WORKSPACE}}", "workspace_id: {env: WORKSPACE}, public_key: {env: PUBLIC}}")+second)
 	asJSON, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatalf("Marshal: got %v, want no error", err)
@@ -281,7 +284,7 @@ func TestConfigPrintsWithoutSecrets(t *testing.T) {
 		"%+v":  fmt.Sprintf("%+v %+v", cfg, *cfg.Broker),
 		"%#v":  fmt.Sprintf("%#v %#v", cfg, *cfg.Broker),
 	} {
-		for _, name := range []string{"KEY", "WORKSPACE", "PUBLIC", "TOKEN"} {
+		for _, name := range []string{"KEY", "WORKSPACE", "PUBLIC", "TOKEN", "PAT", "ORGANIZATION"} {
 			if strings.Contains(text, environment(name)) {
 				t.Errorf("%s: got the value of %s in %s", form, name, text)
 			}

@@ -106,8 +106,9 @@ func TestProblems(t *testing.T) {
 			`weir.yaml:6:5: lanes[0].limit: belongs to the account "hose" that this lane names: give it there`)},
 
 		// Settings.
-		{"anyreach", "provider: oration", "provider: anyreach", "weir.yaml:3:5: lanes[0].provider: anyreach is not available in this version"},
-		{"provider", "provider: oration", "provider: vapi", "weir.yaml:3:5: lanes[0].provider: must be oration"},
+		{"provider", "provider: oration", "provider: vapi", "weir.yaml:3:5: lanes[0].provider: must be oration or anyreach"},
+		{"provider with a near one", "provider: oration", "provider: AnyReach",
+			"weir.yaml:3:5: lanes[0].provider: must be oration or anyreach; did you mean anyreach?"},
 		{"http", "https://voice.example/api/v2", "http://voice.example", "weir.yaml:4:5: lanes[0].url: must be https, or http on loopback"},
 		{"http on a look-alike", "https://voice.example/api/v2", "http://127.0.0.1.example", "weir.yaml:4:5: lanes[0].url: must be https, or http on loopback"},
 		{"no url", "https://voice.example/api/v2", "voice.example", "weir.yaml:4:5: lanes[0].url: must be https, or http on loopback"},
@@ -394,7 +395,8 @@ func TestNoProblemRepeatsASecret(t *testing.T) {
 	} {
 		for _, at := range []string{
 			"lanes: [{auth: {api_key: %s}}]\n", "lanes: [{auth: {workspace_id: %s}}]\n", "lanes: [{auth: {bearer: %s}}]\n",
-			"lanes: [{auth: {public_key: %s}}]\n", "lanes: [{auth: %s}]\n", "accounts: [{auth: {bearer: %s}}]\n",
+			"lanes: [{provider: anyreach, auth: {token: %s}}]\n", "lanes: [{provider: anyreach, auth: {organization: %s}}]\n",
+			"lanes: [{provider: anyreach, auth: {api_key: %s}}]\n", "lanes: [{auth: {public_key: %s}}]\n", "lanes: [{auth: %s}]\n", "accounts: [{auth: {bearer: %s}}]\n",
 			"broker: {token: %s}\n", "broker: {password: %s}\n", "embedded: {token: %s}\n", "embedded: %s\n",
 			"broker: {url: 'nats://a:%s@b.example'}\n", "lanes: [{url: 'https://a:%s@b.example'}]\n",
 			"lanes: [{url: 'https://b.example?key=%s'}]\n", "lanes: [{limit: %s}]\n",

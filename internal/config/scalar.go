@@ -47,6 +47,37 @@ func (d *decoder) number(path string, n *yaml.Node, v reflect.Value) {
 	v.SetInt(int64(i))
 }
 
+// numbers reads whole numbers by names of the file's own.
+func (d *decoder) numbers(path string, n *yaml.Node, v reflect.Value) {
+	switch {
+	case n.Kind != yaml.MappingNode:
+		d.add(path, "must be a block of keys")
+		return
+	case len(n.Content) == 0:
+		d.add(path, "is empty: give it a value or leave it out")
+		return
+	}
+	out := map[string]int{}
+	for key, value := range d.members(path, n) {
+		at := join(path, key.Value)
+		d.places[at] = place{key.Line, key.Column}
+		var i int
+		d.into(at, value, reflect.ValueOf(&i).Elem())
+		if !d.flagged[at] {
+			out[key.Value] = i
+		}
+	}
+	v.Set(reflect.ValueOf(out))
+}
+
+func (d *decoder) boolean(path string, n *yaml.Node, v reflect.Value) {
+	if !isScalar(n, "!!bool") {
+		d.add(path, "must be true or false")
+		return
+	}
+	v.SetBool(strings.EqualFold(n.Value, "true"))
+}
+
 func (d *decoder) duration(path string, n *yaml.Node, v reflect.Value) {
 	t, err := time.ParseDuration(n.Value)
 	if !isScalar(n, "!!str") || err != nil {

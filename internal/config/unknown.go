@@ -39,12 +39,12 @@ func (d *decoder) unknown(path string, key *yaml.Node, fields map[string]reflect
 func elsewhere(path string) string {
 	switch path {
 	case "gateway", "console", "events", "later", "dead", "ledger",
-		"lanes[].webhook", "lanes[].from", "lanes[].limits", "lanes[].passthrough",
-		"lanes[].allow_ignore_dnd", "lanes[].attempts", "lanes[].expire_after",
-		"accounts[].webhook", "accounts[].limits":
+		"lanes[].webhook", "lanes[].from", "lanes[].passthrough",
+		"lanes[].allow_ignore_dnd", "lanes[].expire_after", "accounts[].webhook":
 		return "is not available in this version"
 	case "accounts[].label", "accounts[].weight", "accounts[].batch", "accounts[].doubt_limit",
-		"accounts[].max_event", "accounts[].doubt", "accounts[].routes":
+		"accounts[].max_event", "accounts[].doubt", "accounts[].routes",
+		"accounts[].attempts", "accounts[].join_token":
 		return "belongs into a lane's block"
 	case "broker.embedded":
 		return "embedded is a key of its own, beside broker"
