@@ -30,6 +30,7 @@ type account struct {
 	polling  int           // GETs under way for the ends of calls
 	listing  bool          // one of them for many
 	nextPoll time.Time     // not before this
+	nextList time.Time     // no list before this
 	seen     float64       // calls whose length was measured, at most meanMemory
 	shown    time.Duration // their mean length
 	refused  bool          // the credentials were refused last time

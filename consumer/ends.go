@@ -116,7 +116,7 @@ func (s *slot) before(other *slot, now time.Time) bool {
 // listable returns the conversations that a list may show, if the provider has
 // one, none is under way and enough of them are due. The caller holds mu.
 func (a *account) listable(now time.Time) (all []*slot) {
-	if _, ok := a.cfg.Provider.(Lister); !ok || a.listing {
+	if _, ok := a.cfg.Provider.(Lister); !ok || a.listing || now.Before(a.nextList) {
 		return nil
 	}
 	due := 0
@@ -166,9 +166,10 @@ func (a *account) survey(ctx context.Context, all []*slot) {
 			s.next(now)
 		case there || err == nil:
 			s.single = true
-		default:
-			s.next(now)
 		}
+	}
+	if err != nil { // what it did not show is asked for by itself meanwhile
+		a.nextList = now.Add(time.Minute)
 	}
 	a.wake()
 	if err != nil && ctx.Err() == nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -89,10 +91,22 @@ func (c *checklist) config() *config.Config {
 	c.add(checkOK, "configuration", "%s is complete", c.app.flags.Config)
 	for _, ac := range cfg.Accounts {
 		for _, lc := range ac.Lanes {
-			c.add(checkOK, "lane "+lc.Name, "its routes compile; account %s at %s, limit %d", ac.Name, ac.URL, ac.Limit)
+			c.add(checkOK, "lane "+lc.Name, "its routes compile; account %s at %s, %s", ac.Name, ac.URL, limits(ac))
 		}
 	}
 	return cfg
+}
+
+// limits says what an account's limits are.
+func limits(ac config.Account) string {
+	if ac.LimitChannel() == "" {
+		return fmt.Sprintf("limit %d", ac.Limit)
+	}
+	var each []string
+	for _, channel := range slices.Sorted(maps.Keys(ac.Limits)) {
+		each = append(each, fmt.Sprintf("%s %d", channel, ac.Limits[channel]))
+	}
+	return "limits: " + strings.Join(each, ", ") + ", others none"
 }
 
 // broker checks the connection, the server and the streams.

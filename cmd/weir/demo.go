@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,57 +17,12 @@ import (
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/config"
 	"github.com/weirhq/weir/internal/simulator"
-	"github.com/weirhq/weir/schema"
 )
 
 // demoCmd is weir demo.
 type demoCmd struct {
 	Seed     uint64        `default:"7" help:"Of the simulated providers' faults and call lengths."`
 	Duration time.Duration `default:"75s" help:"Give up after this long."`
-}
-
-// demoLane is one lane of the demo with the provider behind it.
-type demoLane struct {
-	name  string
-	leads int
-	sim   simulator.Config
-	more  string // yaml of the lane's block
-
-	provider *simulator.Simulator
-	sent     map[string]string // intent -> what is expected of it, for every distinct event
-	dups     int
-}
-
-// demoScale is how many times faster than life calls run: 71 s become 1.2 s,
-// the longest (10 min) 10 s.
-const demoScale = 60
-
-// demoLanes are a lane that an operator has tuned, with an outage to come, and
-// one that is left to its defaults with a provider that hides answers.
-func demoLanes(seed uint64) []*demoLane {
-	return []*demoLane{
-		{
-			name: "acme-sales", leads: 70,
-			sim: simulator.Config{
-				Limit: 6, Scale: demoScale, Seed: seed, Shape: simulator.Mixed, Overflow: simulator.Mixed,
-				Headers: simulator.HeadersNone, Latency: 20 * time.Millisecond,
-				Faults: simulator.Faults{Shuffle: .5},
-			},
-			// The operator knows that a 503 of this provider comes before
-			// anything is created, so the outage leaves no doubts. The limit is
-			// set above the provider's, which tells nobody: hence the 429s.
-			more: "    limit: 8\n    refused_statuses: [503]\n",
-		},
-		{
-			name: "globex-support", leads: 40,
-			sim: simulator.Config{
-				Limit: 4, Scale: demoScale, Seed: seed + 1, Shape: simulator.Mixed, Headers: simulator.HeadersXRateLimit,
-				Latency: 20 * time.Millisecond,
-				Faults:  simulator.Faults{Accepted500: .03, AcceptedHang: .02, Cut: .03, HangFor: 3 * time.Second},
-			},
-			more: "    limit: 4\n    batch: 1\n",
-		},
-	}
 }
 
 // Run shows the whole job on temporary state and fails if anything was lost,
@@ -113,8 +67,8 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	go func() { served <- d.svc.run(serving) }()
 	wg.Go(func() { d.tell(around) })
 
-	d.say("", "Two lanes, two simulated providers, an embedded broker in %s.", dir)
-	d.say("", "Calls run %d times faster than in life; each provider takes so many at once and answers 429 above that.", demoScale)
+	d.say("", "Three lanes, a simulated provider behind each, an embedded broker in %s.", dir)
+	d.say("", "Calls run %d times faster than in life; each provider takes so many at once.", demoScale)
 	err = d.play(ctx)
 	if err == nil {
 		err = d.settled(ctx)
@@ -140,7 +94,7 @@ func (d *demo) configure(ctx context.Context, dir string, wg *sync.WaitGroup) (*
 	for i, ln := range d.lanes {
 		ln.sent = make(map[string]string)
 		var err error
-		if ln.provider, err = simulator.New(zerolog.Nop(), ln.sim); err != nil {
+		if ln.provider, err = ln.simulate(); err != nil {
 			return nil, err
 		}
 		var lc net.ListenConfig
@@ -149,29 +103,10 @@ func (d *demo) configure(ctx context.Context, dir string, wg *sync.WaitGroup) (*
 			return nil, err
 		}
 		wg.Go(func() { _ = ln.provider.Serve(ctx, l) }) // ends with ctx; its requests would fail loudly
-		fmt.Fprintf(&y, demoLaneYAML, ln.name, l.Addr(), ln.provider.MaxCall()+time.Second, ln.more, i)
+		fmt.Fprintf(&y, ln.yaml, ln.name, l.Addr(), ln.provider.MaxCall()+time.Second, i)
 	}
 	return config.Parse("weir.yaml", []byte(y.String()), func(name string) string { return name }) // any credential is taken
 }
-
-// demoLaneYAML is a lane's block: name, address, max_call, more, number.
-const demoLaneYAML = `  - name: %[1]s
-    provider: oration
-    url: http://%[2]s/api/v2
-    auth: {api_key: {env: DEMO_KEY}, workspace_id: {env: WORKSPACE_%[5]d}}
-    timeout: 2s
-    max_call: %[3]s
-    doubt_limit: 0
-    pacing: {mean_call: 1.2s}
-    breaker: {failures: 3, open: 1s}
-%[4]s    routes:
-      - type: lead.created
-        request:
-          agentId: 0f9e2f8a-df49-4c24-83a2-b9fd8d1f44a7
-          conversationType: telephony
-          toPhoneNumber: ${ data.phone }
-          dynamicVariables: {firstName: "${ data.first_name ?? 'there' }"}
-`
 
 // play publishes the leads, the good ones and the bad, and breaks the first
 // provider for a while.
@@ -196,40 +131,6 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	d.say(broken.name, "The provider is well again.")
-	return nil
-}
-
-// publish sends the i-th lead of a lane, as a CRM would have it: every tenth is
-// bad in some way, every eighth comes twice.
-func (d *demo) publish(ctx context.Context, ln *demoLane, i int) error {
-	id := fmt.Sprintf("%s-%03d", ln.name, i)
-	version, phone, want := "1.0", fmt.Sprintf(`"+1415555%04d"`, i), "call"
-	switch i {
-	case 10:
-		phone, want = `null`, "dead"
-	case 20:
-		phone, want = `"(415) 555-0120"`, "dead"
-	case 30:
-		version, want = "0.3", "dead"
-	}
-	body := fmt.Sprintf(`{"specversion":%q,"id":%q,"source":"/demo/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":%d,"first_name":"Ana","phone":%s}}`, version, id, i, phone)
-	key := consumer.Key(ln.name, "/demo/crm", id)
-	if version != "1.0" {
-		key = "" // cannot be read as an event: its key is its place in the stream
-	}
-	copies := 1
-	if i%8 == 5 {
-		copies, ln.dups = 2, ln.dups+1
-	}
-	for range copies {
-		header := map[string][]string{"Content-Type": {"application/cloudevents+json"}}
-		// A CRM that repeats itself does not send the same message id.
-		msgID := fmt.Sprintf("demo-%s-%d", id, time.Now().UnixNano())
-		if _, err := d.svc.broker.PublishEvent(ctx, ln.name, header, []byte(body), msgID); err != nil {
-			return err
-		}
-	}
-	ln.sent[cmp.Or(key, "unreadable "+id)] = want
 	return nil
 }
 
@@ -264,114 +165,6 @@ func (d *demo) settled(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// tally is a lane's balance, the ledger's word beside the provider's own log.
-type tally struct {
-	Lane      string `json:"lane"`
-	Published int    `json:"published"` // distinct events
-	Repeated  int    `json:"repeated"`
-	Created   int    `json:"created"`
-	Dead      int    `json:"dead"`
-	Doubt     int    `json:"in_doubt"`
-	Waiting   int    `json:"waiting"`
-	Doubled   int    `json:"doubled"`
-	Lost      int    `json:"lost"`
-	Highest   int    `json:"highest_slots"`
-	Limit     int    `json:"limit"`
-
-	live int
-}
-
-// count compares the ledger with the provider's log.
-func (d *demo) count(ctx context.Context, ln *demoLane) (tally, error) {
-	t := tally{Lane: ln.name, Published: len(ln.sent), Repeated: ln.dups}
-	report := ln.provider.Report()
-	t.Highest, t.Limit = report.Highest, report.Limit
-	made := make(map[string]int)
-	for _, conv := range ln.provider.Conversations() {
-		made[conv.Intent]++
-	}
-	for key, n := range made {
-		if _, known := ln.sent[key]; !known || n > 1 {
-			t.Doubled++ // a call that no event stands for is one too many as well
-		}
-	}
-	if report.LogError != "" {
-		return t, fmt.Errorf("the log of the simulated provider of %s has a gap: %s", ln.name, report.LogError)
-	}
-	states := make(map[string]consumer.State)
-	unreadable := 0
-	for entry, err := range d.svc.ledger.Scan(ctx, ln.name, time.Time{}) {
-		if err != nil {
-			return t, err
-		}
-		states[entry.Intent.Key] = entry.Intent.State
-		if entry.Intent.Class == string(schema.ClassVersion) {
-			unreadable++
-		}
-	}
-	for key := range ln.sent {
-		state := states[key]
-		if strings.HasPrefix(key, "unreadable ") && unreadable > 0 {
-			state, unreadable = consumer.Dead, unreadable-1
-		}
-		t.add(state, made[key])
-	}
-	return t, nil
-}
-
-// add enters one event. A state that the provider's log contradicts counts as
-// lost: nobody was called although the books say so, or the other way round.
-func (t *tally) add(state consumer.State, made int) {
-	switch {
-	case state == consumer.Created && made > 0:
-		t.Created++
-		t.live++
-	case state == consumer.Ended && made > 0:
-		t.Created++
-	case state == consumer.Dead && made == 0:
-		t.Dead++
-	case state == consumer.Doubt:
-		t.Doubt++
-	case state == consumer.Waiting || state == consumer.Started || state == consumer.Absent && made == 0:
-		t.Waiting++
-	default:
-		t.Lost++
-	}
-}
-
-// balance draws the table, and is an error if a promise was broken.
-func (d *demo) balance(ctx context.Context) error {
-	var tallies []tally
-	var broken error
-	for _, ln := range d.lanes {
-		t, err := d.count(ctx, ln)
-		if err != nil {
-			return err
-		}
-		pending, unacked, err := d.svc.broker.Backlog(ctx, ln.name)
-		if err != nil {
-			return err
-		}
-		if there := int(pending + unacked); t.Waiting > there { //nolint:gosec // a backlog of this demo
-			t.Lost += t.Waiting - there
-			t.Waiting = there
-		}
-		if t.Lost > 0 || t.Doubled > 0 || t.Highest > t.Limit {
-			broken = errors.New("a promise was broken: see the table")
-		}
-		tallies = append(tallies, t)
-	}
-	fmt.Fprintln(d.app.stderr)
-	err := d.app.print(tallies, func(w io.Writer) {
-		fmt.Fprintln(w, "LANE\tPUBLISHED\tREPEATED\tCREATED\tDEAD\tIN DOUBT\tWAITING\tDOUBLED\tLOST\tHIGHEST SLOTS\tLIMIT")
-		for _, t := range tallies {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", t.Lane, t.Published, t.Repeated, t.Created,
-				t.Dead, t.Doubt, t.Waiting, t.Doubled, t.Lost, t.Highest, t.Limit)
-		}
-	})
-	return errors.Join(err, broken)
 }
 
 // say prints one line of the story.
@@ -420,8 +213,11 @@ func (d *demo) tellStatus(ctx context.Context, ln *demoLane) {
 	}
 	r := ln.provider.Report()
 	status := d.svc.status(ctx, ln.name)
-	line := fmt.Sprintf("%s%s %d/%d live, %d waiting, %d called, %d answers 429",
+	line := fmt.Sprintf("%s%s %d/%d live, %d waiting, %d made, %d answers 429",
 		strings.Repeat("#", r.Live), strings.Repeat(".", max(r.Limit-r.Live, 0)), r.Live, r.Limit, pending+unacked, r.Conversations, r.Full)
+	if status.Settling > 0 {
+		line += fmt.Sprintf("; %d doubts settling", status.Settling)
+	}
 	if status.State == "stopped" || status.State == "paused" {
 		line += "; " + status.State
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -31,7 +32,8 @@ type laneRow struct {
 	Limit    int    `json:"slots_limit"`
 	Waiting  uint64 `json:"waiting"`   // events that were never delivered
 	InFlight uint64 `json:"in_flight"` // delivered and not done
-	Doubts   int    `json:"doubts"`
+	Doubts   int    `json:"doubts"`    // that wait for a person
+	Settling int    `json:"settling"`  // doubts that settle themselves
 	Dead     int    `json:"dead"`
 	Why      string `json:"why,omitzero"`
 }
@@ -90,7 +92,7 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 // row looks at one lane.
 func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, pauses map[string]broker.PauseRecord) (laneRow, error) {
 	r := laneRow{
-		Lane: lc.Name, Label: lc.Label, Provider: ac.Provider, State: notRunning, Limit: ac.Limit,
+		Lane: lc.Name, Label: lc.Label, Provider: ac.Provider, State: notRunning, Limit: laneLimit(ac, lc),
 		Doubts: v.counts[consumer.Doubt][lc.Name], Dead: v.counts[consumer.Dead][lc.Name],
 	}
 	var err error
@@ -108,8 +110,42 @@ func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, p
 		r.State, r.Why = "unknown", err.Error()
 	case s != nil:
 		r.State, r.Why, r.Used, r.Limit = s.State, s.Why, s.Used, s.Limit
+		r.Settling = s.Settling
 	}
 	return r, nil
+}
+
+// laneLimit is how many slots a lane's conversations have: of its channel, or of
+// all channels together; 0 if they need none.
+func laneLimit(ac config.Account, lc config.Lane) int {
+	if ac.LimitChannel() != "" && len(lc.Channels) == 1 {
+		return ac.Limits[lc.Channels[0]]
+	}
+	sum := 0
+	for _, n := range ac.Limits {
+		sum += n
+	}
+	return sum
+}
+
+// slots draws the slots in use, as far as they are known.
+func (r laneRow) slots() string {
+	switch {
+	case r.Limit == 0:
+		return "no limit"
+	case r.State == notRunning || r.State == "unknown":
+		return fmt.Sprintf("-/%d", r.Limit)
+	default:
+		return fmt.Sprintf("%d/%d", r.Used, r.Limit)
+	}
+}
+
+// doubts draws the doubts: those of a person, and those that settle themselves.
+func (r laneRow) doubts() string {
+	if r.Settling == 0 {
+		return strconv.Itoa(r.Doubts)
+	}
+	return fmt.Sprintf("%d +%d settling", r.Doubts, r.Settling)
 }
 
 // count counts the letters of each lane whose event is still in their state,
@@ -146,12 +182,8 @@ func (v *laneView) count(ctx context.Context) error {
 func drawLanes(w io.Writer, rows []laneRow) {
 	fmt.Fprintln(w, "LANE\tPROVIDER\tSTATE\tSLOTS\tWAITING\tIN FLIGHT\tDOUBTS\tDEAD\tWHY")
 	for _, r := range rows {
-		slots := fmt.Sprintf("%d/%d", r.Used, r.Limit)
-		if r.State == notRunning || r.State == "unknown" {
-			slots = fmt.Sprintf("-/%d", r.Limit)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n",
-			r.Lane, r.Provider, r.State, slots, r.Waiting, r.InFlight, r.Doubts, r.Dead, or(r.Why))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n",
+			r.Lane, r.Provider, r.State, r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Why))
 	}
 }
 
@@ -195,8 +227,8 @@ func showLanes(a *app, rows []laneRow, trouble error) error {
 	}
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d/%d slots\t%d waiting\t%d in flight\t%d doubts\t%d dead\t%s\n",
-			time.Now().Format(time.TimeOnly), r.Lane, r.State, r.Used, r.Limit, r.Waiting, r.InFlight, r.Doubts, r.Dead, or(r.Why))
+		fmt.Fprintf(tw, "%s\t%s\t%s\tslots %s\t%d waiting\t%d in flight\t%s doubts\t%d dead\t%s\n",
+			time.Now().Format(time.TimeOnly), r.Lane, r.State, r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Why))
 	}
 	return tw.Flush()
 }

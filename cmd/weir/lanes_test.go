@@ -138,7 +138,7 @@ func TestLanesWatch(t *testing.T) {
 			}
 			first, _, _ := strings.Cut(out.String(), "\n")
 			if output == "table" {
-				contains(t, first, "sales  not running  0/8 slots  0 waiting  0 in flight  0 doubts  0 dead  -")
+				contains(t, first, "sales  not running  slots -/8  0 waiting  0 in flight  0 doubts  0 dead  -")
 				return
 			}
 			want := []laneRow{{Lane: "sales", Provider: "oration", State: notRunning, Limit: 8}}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -75,6 +76,10 @@ func TestReadmeCommandsAreAllRun(t *testing.T) {
 		"bin/weir lanes -c examples/weir.yaml",
 		"bin/weir dead list -c examples/weir.yaml",
 		"bin/weir doubt list -c examples/weir.yaml",
+		"export ANYREACH_TOKEN=ak_any.token",
+		"bin/weir serve -c examples/both.yaml",
+		"bin/weir publish -c examples/both.yaml examples/both.ndjson",
+		"bin/weir lanes -c examples/both.yaml",
 		"bin/weir check -c examples/weir.yaml",
 	}
 	var said []string
@@ -137,56 +142,87 @@ type outcomeOf struct {
 	Class string `json:"class"`
 }
 
+// stranger is somebody in a folder with nothing but the examples, who types
+// what the README says.
+type stranger struct {
+	readme
+	dir string
+	env map[string]string
+}
+
+// newStranger copies the examples, sets the variables and starts the simulator
+// on an address that is free here.
+func newStranger(t *testing.T) *stranger {
+	t.Helper()
+	s := &stranger{readme: readReadme(t), dir: t.TempDir(), env: map[string]string{}}
+	for _, c := range s.commands {
+		if c[0] != "export" {
+			continue
+		}
+		for _, assignment := range c[1:] {
+			name, value, _ := strings.Cut(assignment, "=")
+			s.env[name] = value
+		}
+	}
+	address := copyExamples(t, s.dir)
+	s.start(t, s.find(t, "bin/weir", "simulate"), "--listen", address)
+	return s
+}
+
+// start runs a command until the test ends.
+func (s *stranger) start(t *testing.T, command []string, more ...string) {
+	t.Helper()
+	childIn(t, s.dir, s.env, append(slices.Clone(command[1:]), more...)...)
+}
+
+// serve runs the README's weir serve on this configuration.
+func (s *stranger) serve(t *testing.T, yaml, store string) {
+	t.Helper()
+	s.start(t, s.find(t, "bin/weir", "serve", "-c", yaml))
+	await(t, 30*time.Second, "weir serve", func() bool {
+		_, err := os.Stat(filepath.Join(s.dir, "examples", store, "endpoint.json"))
+		return err == nil
+	})
+}
+
+// ask runs the README's command that begins so, and returns what it prints.
+func (s *stranger) ask(t *testing.T, prefix ...string) string {
+	t.Helper()
+	args := append(slices.Clone(s.find(t, append([]string{"bin/weir"}, prefix...)...)[1:]), "--output", "json")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), asWeir+"=1")
+	for k, v := range s.env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("weir %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return out.String()
+}
+
 // TestReadmeThreeProcesses does what the README says, as processes, and proves
 // the result from the simulator's log.
 func TestReadmeThreeProcesses(t *testing.T) {
 	t.Parallel()
-	r, dir := readReadme(t), t.TempDir()
-	env := map[string]string{}
-	for _, assignment := range r.find(t, "export")[1:] {
-		name, value, _ := strings.Cut(assignment, "=")
-		env[name] = value
-	}
-	address := copyExamples(t, dir)
-	start := func(command []string, more ...string) *exec.Cmd {
-		return childIn(t, dir, env, append(slices.Clone(command[1:]), more...)...)
-	}
-	start(r.find(t, "bin/weir", "simulate"), "--listen", address)
-	start(r.find(t, "bin/weir", "serve"))
-	ask := func(prefix ...string) string {
-		t.Helper()
-		args := append(slices.Clone(r.find(t, prefix...)[1:]), "--output", "json")
-		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), asWeir+"=1")
-		for k, v := range env {
-			cmd.Env = append(cmd.Env, k+"="+v)
-		}
-		var out, errs bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &errs
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("weir %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
-		}
-		return out.String()
-	}
-	await(t, 30*time.Second, "weir serve", func() bool {
-		_, err := os.Stat(filepath.Join(dir, "examples", "weir-data", "endpoint.json"))
-		return err == nil
-	})
-	ask("bin/weir", "check")
-	ask("bin/weir", "publish")
-	wanted, created, dead := expectations(t, dir)
+	s := newStranger(t)
+	s.serve(t, "examples/weir.yaml", "weir-data")
+	s.ask(t, "check")
+	s.ask(t, "publish", "-c", "examples/weir.yaml")
+	wanted, created, dead := expectations(t, s.dir)
 	if len(wanted) < 40 {
 		t.Errorf("examples: got %d, want at least 40", len(wanted))
 	}
 	var letters []letterRow
 	await(t, 2*time.Minute, "every lead to come to its end", func() bool {
 		letters = nil
-		if err := json.Unmarshal([]byte(ask("bin/weir", "dead")), &letters); err != nil {
+		if err := json.Unmarshal([]byte(s.ask(t, "dead")), &letters); err != nil {
 			t.Fatal(err)
 		}
-		return len(letters) >= total(dead) && len(made(t, dir)) >= len(created)
+		return len(letters) >= total(dead) && len(made(t, s.dir)) >= len(created)
 	})
-	if diff := cmp.Diff(created, made(t, dir)); diff != "" {
+	if diff := cmp.Diff(created, made(t, s.dir)); diff != "" {
 		t.Errorf("conversations in the simulator's log, by intent (-want +got):\n%s", diff)
 	}
 	classes := make(map[string]int)
@@ -199,11 +235,44 @@ func TestReadmeThreeProcesses(t *testing.T) {
 	if diff := cmp.Diff(dead, classes); diff != "" {
 		t.Errorf("dead letters by class (-want +got):\n%s", diff)
 	}
-	if got := ask("bin/weir", "doubt"); strings.TrimSpace(got) != "[]" {
+	if got := s.ask(t, "doubt"); strings.TrimSpace(got) != "[]" {
 		t.Errorf("doubts: got %s, want none", got)
 	}
-	if got := ask("bin/weir", "lanes"); !strings.Contains(got, `"acme-sales"`) {
+	if got := s.ask(t, "lanes", "-c", "examples/weir.yaml"); !strings.Contains(got, `"acme-sales"`) {
 		t.Errorf("lanes: got %s", got)
+	}
+}
+
+// TestReadmeBothProviders does what the README says of the second provider.
+func TestReadmeBothProviders(t *testing.T) {
+	t.Parallel()
+	s := newStranger(t)
+	s.serve(t, "examples/both.yaml", "weir-data")
+	s.ask(t, "publish", "-c", "examples/both.yaml")
+	want := make(map[string]int)
+	for lane, n := range map[string]int{"acme-sales": 1, "globex-calls": 2, "globex-care": 4} {
+		for i := range n {
+			want[consumer.Key(lane, "/crm/globex", fmt.Sprintf("%s-%d", lane, i+1))] = 1
+		}
+	}
+	var rows []laneRow
+	await(t, time.Minute, "every lead to come to its end", func() bool {
+		rows = nil
+		if err := json.Unmarshal([]byte(s.ask(t, "lanes", "-c", "examples/both.yaml")), &rows); err != nil {
+			t.Fatal(err)
+		}
+		dead := 0
+		for _, r := range rows {
+			dead += r.Dead
+		}
+		return dead >= 1 && len(made(t, s.dir)) >= len(want)
+	})
+	if diff := cmp.Diff(want, made(t, s.dir)); diff != "" {
+		t.Errorf("conversations in the simulator's log, by intent (-want +got):\n%s", diff)
+	}
+	i := slices.IndexFunc(rows, func(r laneRow) bool { return r.Lane == "globex-care" })
+	if i < 0 || rows[i].Provider != "anyreach" || rows[i].Limit != 10 || rows[i].Dead != 1 {
+		t.Errorf("lanes: got %+v, want globex-care with the lead that has no channel", rows)
 	}
 }
 
@@ -222,17 +291,19 @@ func copyExamples(t *testing.T, dir string) (address string) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "examples", "weir.yaml")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	moved := bytes.ReplaceAll(b, []byte("127.0.0.1:8077"), []byte(address))
-	if bytes.Equal(moved, b) {
-		t.Fatal("the example does not name the simulator's address")
-	}
-	if err := os.WriteFile(path, moved, 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"weir.yaml", "both.yaml"} {
+		path := filepath.Join(dir, "examples", name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := bytes.ReplaceAll(b, []byte("127.0.0.1:8077"), []byte(address))
+		if bytes.Equal(moved, b) {
+			t.Fatalf("%s does not name the simulator's address", name)
+		}
+		if err := os.WriteFile(path, moved, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return address
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/anyreach"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
 	"github.com/weirhq/weir/internal/ledger"
@@ -154,13 +155,16 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 	}
 	out := consumer.AccountConfig{
 		Name: ac.Name, Kind: ac.Provider, Provider: client,
-		Limiter: ratelimiter.Config{
-			Limit: ac.Limit, LimitMax: ac.LimitMax, Reserve: ac.Reserve,
-			MeanCall: ac.Pacing.MeanCall, Epsilon: ac.Pacing.Epsilon(),
-		},
+		Limiter: limiter(ac, ac.LimitChannel()), TakesID: ac.TakesID(), VisibleAfter: ac.VisibleAfter,
 		Breaker: ratelimiter.BreakerConfig{Failures: ac.Breaker.Failures, Open: ac.Breaker.Open},
 		Headers: ratelimiter.Names{Limit: ac.Headers.Limit, Remaining: ac.Headers.Remaining, Reset: ac.Headers.Reset},
 		Timeout: ac.Timeout, MaxCall: ac.MaxCall, MeanCall: ac.Pacing.MeanCall,
+	}
+	if ac.LimitChannel() != "" { // each channel is counted by itself
+		out.Channels = make(map[string]ratelimiter.Config)
+		for channel := range ac.Limits {
+			out.Channels[channel] = limiter(ac, channel)
+		}
 	}
 	for _, lc := range ac.Lanes {
 		events, due, err := s.broker.Lane(ctx, lc.Name)
@@ -169,11 +173,25 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 		}
 		out.Lanes = append(out.Lanes, consumer.LaneConfig{
 			Name: lc.Name, Label: lc.Label, Weight: lc.Weight, Batch: lc.Batch,
-			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit, Routes: lc.Routes,
+			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit,
+			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, JoinToken: lc.JoinToken,
+			Routes: lc.Routes, Channels: lc.Channels,
 			Events: events, Due: due,
 		})
 	}
 	return out, nil
+}
+
+// limiter is the limit of one channel. What else the account says of its limit
+// belongs to one channel alone.
+func limiter(ac config.Account, channel string) ratelimiter.Config {
+	c := ratelimiter.Config{
+		Limit: ac.Limits[channel], MeanCall: ac.Pacing.MeanCall, Epsilon: ac.Pacing.Epsilon(),
+	}
+	if channel == ac.LimitChannel() {
+		c.LimitMax, c.Reserve = ac.LimitMax, ac.Reserve
+	}
+	return c
 }
 
 // provider makes the client of an account. It is the only place that knows
@@ -185,6 +203,11 @@ func provider(lg zerolog.Logger, ac config.Account) (consumer.Provider, error) {
 			URL: ac.URL, APIKey: ac.Auth.APIKey, WorkspaceID: ac.Auth.WorkspaceID,
 			Bearer: ac.Auth.Bearer, PublicKey: ac.Auth.PublicKey,
 			Timeout: ac.Timeout, FullWhen: ac.FullWhen, RefusedStatuses: ac.RefusedStatuses,
+		})
+	case config.Anyreach:
+		return anyreach.New(lg, anyreach.Config{
+			URL: ac.URL, Token: ac.Auth.Token, Organization: ac.Auth.Organization,
+			Timeout: ac.Timeout, AnyNumber: ac.AgentNumberAny(), RefusedStatuses: ac.RefusedStatuses,
 		})
 	default:
 		return nil, fmt.Errorf("unknown provider %q", ac.Provider)

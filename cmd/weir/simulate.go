@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,24 +10,27 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/weirhq/weir/internal/simulator"
 )
 
-// simulateCmd is weir simulate.
+// simulateCmd is weir simulate: both providers behind one address.
 type simulateCmd struct {
-	Listen     string        `default:"127.0.0.1:8077" placeholder:"ADDRESS" help:"Loopback address (${default})."`
-	Limit      int           `default:"20" help:"Slots of the workspace (${default})."`
-	Scale      float64       `default:"20" help:"How many times faster than life calls run (${default})."`
-	Seed       uint64        `default:"1" help:"Of faults and call lengths (${default})."`
-	Shape      string        `enum:"wrapped,flat,mixed" default:"mixed" help:"Shape of answers: ${enum} (${default})."`
-	Overflow   string        `enum:"whole,partial,multi,mixed" default:"mixed" help:"Answer to more than fits: ${enum} (${default})."`
-	Headers    string        `enum:"x-ratelimit,ietf,none" default:"x-ratelimit" help:"Limit headers: ${enum} (${default})."`
-	Faults     string        `enum:"none,some,worst" default:"none" help:"How often requests go wrong: ${enum} (${default}); some is 5 %, worst 25 %."`
-	RetryAfter time.Duration `placeholder:"DURATION" help:"Retry-After on each 429, in whole seconds; default: none."`
-	Log        string        `type:"path" placeholder:"FILE" help:"Append a line of JSON for each conversation made and ended."`
+	Listen       string        `default:"127.0.0.1:8077" placeholder:"ADDRESS" help:"Loopback address (${default})."`
+	Limit        int           `default:"20" help:"Slots of the Oration workspace (${default})."`
+	CallLimit    int           `default:"10" help:"Telephone calls at once of the Anyreach organization (${default})."`
+	Scale        float64       `default:"20" help:"How many times faster than life conversations run (${default})."`
+	Seed         uint64        `default:"1" help:"Of faults and call lengths (${default})."`
+	Shape        string        `enum:"wrapped,flat,mixed" default:"mixed" help:"Shape of Oration's answers: ${enum} (${default})."`
+	Overflow     string        `enum:"whole,partial,multi,mixed" default:"mixed" help:"Oration's answer to more than fits: ${enum} (${default})."`
+	Headers      string        `enum:"x-ratelimit,ietf,none" default:"x-ratelimit" help:"Oration's limit headers: ${enum} (${default})."`
+	VisibleAfter time.Duration `default:"1s" placeholder:"DURATION" help:"How long half of Anyreach's new calls cannot be found yet (${default})."`
+	Faults       string        `enum:"none,some,worst" default:"none" help:"How often requests go wrong: ${enum} (${default}); some is 5 %, worst 25 %."`
+	RetryAfter   time.Duration `placeholder:"DURATION" help:"Retry-After on each 429, in whole seconds; default: none."`
+	Log          string        `type:"path" placeholder:"FILE" help:"Append a line of JSON for each conversation made and ended."`
 }
 
 // faults are the fault rates behind a word, in all 5 % and 25 %. Half of them
@@ -55,22 +59,37 @@ func (c *simulateCmd) Run(a *app) (err error) {
 }
 
 func (c *simulateCmd) serve(a *app, log io.Writer) error {
-	s, err := simulator.New(a.lg, simulator.Config{
-		Limit: c.Limit, Scale: c.Scale, Seed: c.Seed, Shape: c.Shape, Overflow: c.Overflow, Headers: c.Headers,
-		RetryAfter: c.RetryAfter, Faults: faults(c.Faults), Log: log,
-	})
+	sims, err := c.providers(a, log)
 	if err != nil {
 		return usageError{err}
+	}
+	group, err := simulator.Join(sims...)
+	if err != nil {
+		return err
 	}
 	ln, err := listenLoopback(a.ctx, c.Listen)
 	if err != nil {
 		return err
 	}
-	c.introduce(a, s, ln.Addr())
-	if err := s.Serve(a.ctx, ln); err != nil {
+	c.introduce(a, sims, ln.Addr())
+	if err := group.Serve(a.ctx, ln); err != nil {
 		return err
 	}
-	return a.printBalance(s)
+	return a.printBalance(sims)
+}
+
+// providers are the simulated providers, in the order of the balance.
+func (c *simulateCmd) providers(a *app, log io.Writer) ([]*simulator.Simulator, error) {
+	oration, errOration := simulator.New(a.lg, simulator.Config{
+		Limit: c.Limit, Scale: c.Scale, Seed: c.Seed, Shape: c.Shape, Overflow: c.Overflow, Headers: c.Headers,
+		RetryAfter: c.RetryAfter, Faults: faults(c.Faults), Log: log,
+	})
+	anyreach, errAnyreach := simulator.NewAnyreach(a.lg, simulator.AnyreachConfig{
+		Limit: c.CallLimit, Scale: c.Scale, Seed: c.Seed, VisibleAfter: c.VisibleAfter, VisibleShare: .5,
+		Accepted: simulator.Mixed, Detail: simulator.Mixed,
+		RetryAfter: c.RetryAfter, Faults: faults(c.Faults), Log: log,
+	})
+	return []*simulator.Simulator{oration, anyreach}, cmp.Or(errOration, errAnyreach)
 }
 
 // listenLoopback listens, and refuses before it does so an address that others
@@ -93,43 +112,70 @@ func listenLoopback(ctx context.Context, address string) (net.Listener, error) {
 
 // introduce says how to use the simulator: beside the result, so that JSON
 // output stays one document.
-func (c *simulateCmd) introduce(a *app, s *simulator.Simulator, addr net.Addr) {
+func (c *simulateCmd) introduce(a *app, sims []*simulator.Simulator, addr net.Addr) {
 	w := a.stdout
 	if a.flags.Output == "json" {
 		w = a.stderr
 	}
-	fmt.Fprintf(w, "simulated provider on http://%s, %d slots, calls %v times faster than in life, faults: %s\n", addr, c.Limit, c.Scale, c.Faults)
-	fmt.Fprintf(w, "in weir.yaml: url: http://%s/api/v2, with any api_key and workspace_id\n", addr)
-	fmt.Fprintf(w, "the longest call takes %v at this scale: set max_call above it\n", s.MaxCall().Round(time.Millisecond))
+	var longest time.Duration
+	for _, s := range sims {
+		longest = max(longest, s.MaxCall())
+	}
+	fmt.Fprintf(w, "simulated providers on http://%s, conversations %v times faster than in life, faults: %s\n", addr, c.Scale, c.Faults)
+	fmt.Fprintf(w, "Oration, %d slots: in weir.yaml url: http://%s/api/v2, with any api_key and workspace_id\n", c.Limit, addr)
+	fmt.Fprintf(w, "Anyreach, %d calls at once: in weir.yaml url: http://%s, with any token\n", c.CallLimit, addr)
+	fmt.Fprintf(w, "the longest call takes %v at this scale: set max_call above it\n", longest.Round(time.Millisecond))
 	fmt.Fprintf(w, "stop it with Ctrl-C\n")
 }
 
-// balance is the simulator's report with what a reader asks first.
+// balance is a simulator's report with what a reader asks first.
 type balance struct {
+	Provider string `json:"provider"`
 	simulator.Report
 	Hidden int `json:"hidden"` // conversations whose answer does not show them
 }
 
-// printBalance prints what happened.
-func (a *app) printBalance(s *simulator.Simulator) error {
-	b := balance{Report: s.Report()}
-	for _, conv := range s.Conversations() {
-		if conv.Hidden {
-			b.Hidden++
+// printBalance prints what happened, a column for each provider.
+func (a *app) printBalance(sims []*simulator.Simulator) error {
+	balances := make([]balance, len(sims))
+	struck := make(map[string]bool)
+	var gaps error
+	for i, s := range sims {
+		b := balance{Provider: s.Provider(), Report: s.Report()}
+		for _, conv := range s.Conversations() {
+			if conv.Hidden {
+				b.Hidden++
+			}
 		}
+		for name := range b.Faults {
+			struck[name] = true
+		}
+		if b.LogError != "" {
+			gaps = errors.Join(gaps, fmt.Errorf("the log of %s has a gap: %s", b.Provider, b.LogError))
+		}
+		balances[i] = b
 	}
-	err := a.print(b, func(w io.Writer) {
-		fmt.Fprintf(w, "conversations made\t%d\n", b.Conversations)
-		fmt.Fprintf(w, "hidden answers\t%d\n", b.Hidden)
-		fmt.Fprintf(w, "doubled\t%d\n", len(b.Doubled))
-		fmt.Fprintf(w, "highest slots in use\t%d of %d\n", b.Highest, b.Limit)
-		fmt.Fprintf(w, "answers 429\t%d\n", b.Full)
-		for _, name := range slices.Sorted(maps.Keys(b.Faults)) {
-			fmt.Fprintf(w, "fault %s\t%d\n", strings.ReplaceAll(name, "_", " "), b.Faults[name])
+	err := a.print(balances, func(w io.Writer) {
+		row := func(name string, value func(b balance) string) {
+			fmt.Fprint(w, name)
+			for _, b := range balances {
+				fmt.Fprint(w, "\t", value(b))
+			}
+			fmt.Fprintln(w)
+		}
+		count := func(name string, n func(b balance) int) {
+			row(name, func(b balance) string { return strconv.Itoa(n(b)) })
+		}
+		row("", func(b balance) string { return strings.ToUpper(b.Provider) })
+		count("conversations made", func(b balance) int { return b.Conversations })
+		count("hidden answers", func(b balance) int { return b.Hidden })
+		count("doubled", func(b balance) int { return len(b.Doubled) })
+		row("highest slots in use", func(b balance) string { return fmt.Sprintf("%d of %d", b.Highest, b.Limit) })
+		count("most that waited there", func(b balance) int { return b.QueuedMost })
+		count("answers 429", func(b balance) int { return b.Full })
+		for _, name := range slices.Sorted(maps.Keys(struck)) {
+			count("fault "+strings.ReplaceAll(name, "_", " "), func(b balance) int { return b.Faults[name] })
 		}
 	})
-	if b.LogError != "" {
-		err = errors.Join(err, fmt.Errorf("the log has a gap: %s", b.LogError))
-	}
-	return err
+	return errors.Join(err, gaps)
 }

@@ -74,8 +74,9 @@ func TestSimulate(t *testing.T) {
 	}
 	stdout, _ := stop()
 	contains(t, stdout,
-		"2 slots", "the longest call takes 10s at this scale: set max_call above it",
-		"conversations made    2\n", "hidden answers        0\n", "doubled               1\n", "highest slots in use  2 of 2\n", "answers 429           1\n")
+		"Oration, 2 slots", "Anyreach, 10 calls", "the longest call takes 10s at this scale: set max_call above it",
+		"conversations made      2        0\n", "hidden answers          0        0\n", "doubled                 1        0\n",
+		"highest slots in use    2 of 2   0 of 10\n", "answers 429             1        0\n")
 	written, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +92,11 @@ func TestSimulate(t *testing.T) {
 	call(t, url, "+14155550104")
 	stdout, stderr := stop()
 	contains(t, stderr, "the longest call takes 30s")
-	report := decoded[map[string]any](t, stdout)
+	reports := decoded[[]map[string]any](t, stdout)
+	if len(reports) != 2 || reports[0]["provider"] != "oration" || reports[1]["provider"] != "anyreach" {
+		t.Fatalf("reports: got %v, want one of each provider", reports)
+	}
+	report := reports[0]
 	if report["conversations"] != 1.0 || report["limit"] != 20.0 || report["hidden"] == nil {
 		t.Errorf("report: got %v, want 1 conversation of limit 20", report)
 	}

@@ -1,7 +1,6 @@
 package oration_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -156,23 +155,5 @@ func TestConversationSummaryIsBounded(t *testing.T) {
 	got, _, err := ask(t, "c-1", 200, fmt.Sprintf(`{"id":"c-1","summary":%q}`, strings.Repeat("é", 9000)))
 	if n := len([]rune(got.Summary)); err != nil || n != 4097 {
 		t.Errorf("got %d characters and error %v, want 4096 and a mark", n, err)
-	}
-}
-
-func TestConversationCutShort(t *testing.T) {
-	t.Parallel()
-	s := serve(t, nil, func(p *peer) {
-		for p.next() {
-			_, _ = p.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + `{"id":"c-1","conversationStatus":"completed"}`))
-			return
-		}
-	})
-	if conv, err := s.of(t, oration.Config{}).Conversation(t.Context(), "c-1"); err == nil || conv.Ended {
-		t.Errorf("got %+v and error %v, want nothing learned", conv, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.of(t, oration.Config{}).Conversation(ctx, "c-1"); !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v, want %v", err, context.Canceled)
 	}
 }

@@ -153,7 +153,7 @@ func TestCredentialsAreNotRepeated(t *testing.T) {
 
 func TestShortSecretsStay(t *testing.T) {
 	t.Parallel()
-	s := serve(t, nil, func(p *peer) {
+	s := serve(t, func(p *peer) {
 		for p.next() {
 			p.answer(422, `{"message":"bad key abcd"}`)
 		}

@@ -1,14 +1,11 @@
 package simulator
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // batchAnswer is the body of a create answer.
@@ -40,19 +37,17 @@ func newBatchAnswer(shown []*call, refusals []string, status int, shape string) 
 // compose writes the answer to a create request, strikes it with what the plan
 // says, and marks each conversation with what struck it and whether the answer
 // shows it.
-func (o *oration) compose(made []*call, refusals []string, status int, p plan) answer {
+func (o *oration) compose(made []*call, refusals []string, status int, p orationPlan) answer {
 	if len(made) > 0 && !delivers(p.fault) {
-		o.strike(made, p.fault)
+		o.sim.strike(made, p.fault)
 		return answer{broken: p.fault}
 	}
-	shown := o.arrange(slices.Clone(made), refusals, p)
+	shown := o.arrange(slices.Clone(made), refusals, p.plan)
 	body := newBatchAnswer(shown, refusals, status, p.shape)
 	a := answer{status: status, body: encode(body)}
 	switch {
 	case len(made) > 0 && p.fault == faultCut:
-		a.broken, a.chunked = faultCut, p.chunked
-		a.cut = int(p.cut * float64(len(a.body)))
-		o.cutOff(a, shown, body.Results)
+		a = o.sim.cutShort(a, p.plan, shown, body.Results)
 	case p.slow:
 		name(made, faultSlow) // counted with every other slow answer
 	}
@@ -63,58 +58,16 @@ func (o *oration) compose(made []*call, refusals []string, status int, p plan) a
 // says, and returns the results left.
 func (o *oration) arrange(shown []*call, refusals []string, p plan) []*call {
 	if p.shuffle && (len(shown) > 1 || len(refusals) > 1) {
-		o.mark(shown, faultShuffle)
+		o.sim.mark(shown, faultShuffle)
 		disorder(p, shown)
 		disorder(p, refusals)
 	}
 	if p.drop && len(shown) > 0 {
 		i := p.rng.IntN(len(shown))
-		o.strike(shown[i:i+1], faultDropResult)
+		o.sim.strike(shown[i:i+1], faultDropResult)
 		shown = slices.Delete(shown, i, i+1)
 	}
 	return shown
-}
-
-// delivers reports whether a request with this fault gets at least a part of
-// its own answer.
-func delivers(fault string) bool {
-	switch fault {
-	case faultAccepted500, faultAcceptedHang, faultReset:
-		return false
-	default:
-		return true
-	}
-}
-
-// cutOff marks the conversations of an answer that ends before its body does:
-// hidden are those whose result is not complete by then.
-func (o *oration) cutOff(a answer, shown []*call, results []json.RawMessage) {
-	o.mark(shown, faultCut)
-	for i, raw := range results {
-		// The identifier in it makes each result unique in the body.
-		shown[i].Hidden = bytes.Index(a.body, raw)+len(raw) > a.cut
-	}
-}
-
-// strike counts a fault and hides conversations with it.
-func (o *oration) strike(calls []*call, fault string) {
-	o.mark(calls, fault)
-	for _, c := range calls {
-		c.Hidden = true
-	}
-}
-
-// mark counts a fault and names it in conversations.
-func (o *oration) mark(calls []*call, fault string) {
-	o.sim.tally.fault(fault)
-	name(calls, fault)
-}
-
-// name adds a fault to conversations.
-func name(calls []*call, fault string) {
-	for _, c := range calls {
-		c.Fault = strings.TrimPrefix(c.Fault+"+"+fault, "+")
-	}
 }
 
 // disorder puts a list into an order that is not its own.
@@ -161,6 +114,14 @@ type token struct {
 	LiveTest string `json:"liveTest"`
 }
 
+// roomURL is where the rooms of conversations would be.
+const roomURL = "https://rooms.invalid"
+
+// joinToken returns the made-up token of a conversation's room.
+func joinToken(c *call) string {
+	return "simulated-join-token-" + c.ID
+}
+
 // flat is a result in the shape of the older documents.
 type flat struct {
 	ID                 string  `json:"id"`
@@ -176,7 +137,7 @@ func result(c *call, shape string) any {
 	if shape == ShapeFlat {
 		return flat{
 			ID: c.ID, ConversationStatus: "queued", TelephonyType: d.TelephonyType,
-			Identifier: c.want.Identifier, DynamicVariables: d.DynamicVariables,
+			Identifier: c.want().Identifier, DynamicVariables: d.DynamicVariables,
 		}
 	}
 	conversation := wrappedConversation{
@@ -185,12 +146,12 @@ func result(c *call, shape string) any {
 		TelephonyType: d.TelephonyType, ToPhoneNumber: d.ToPhoneNumber, FromPhoneNumber: d.FromPhoneNumber,
 		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
-	if c.want.telephony() {
+	if c.want().telephony() {
 		conversation.TelephonyStatus = new("dialing")
 	}
 	return wrapped{Conversation: conversation, Token: token{
-		Token: "simulated-join-token-" + c.ID, RoomName: "conversation-" + c.ID,
-		Identity: "api-client", RoomURL: "https://rooms.invalid", LiveTest: "disabled",
+		Token: joinToken(c), RoomName: "conversation-" + c.ID,
+		Identity: "api-client", RoomURL: roomURL, LiveTest: "disabled",
 	}}
 }
 
@@ -207,11 +168,4 @@ func limitHeaders(family string, limit, free int) http.Header {
 		h.Set("RateLimit", fmt.Sprintf(`"calls";r=%d`, free))
 	}
 	return h
-}
-
-// retryAfter sets Retry-After in whole seconds, rounded up.
-func retryAfter(h http.Header, d time.Duration) {
-	if d > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
-	}
 }

@@ -18,6 +18,9 @@ const (
 	streamCreate uint64 = iota + 1
 	streamLookup
 	streamCall
+	streamAnyreachCreate
+	streamAnyreachLookup
+	streamAnyreachList
 )
 
 // draws returns the generator of the n-th thing of a stream. Each is
@@ -41,8 +44,9 @@ type timeline struct {
 	dialed   time.Time // when the number is dialled
 	joined   time.Time // when the person picks up; zero: never
 	ended    time.Time
-	capped   bool // the agent hung up at the longest length
-	byPerson bool // of an answered call: the person hung up
+	capped   bool    // the agent hung up at the longest length
+	byPerson bool    // of an answered call: the person hung up
+	fate     float64 // 0 to 1, for ends that only one provider tells apart
 }
 
 // timeline returns how the n-th call goes that begins now. An answered call
@@ -55,6 +59,7 @@ func (d dealer) timeline(n uint64, now time.Time) timeline {
 		ended:    now.Add(d.scaled(length)),
 		capped:   length == longest,
 		byPerson: rng.Float64() < 0.7,
+		fate:     rng.Float64(),
 	}
 	if answered {
 		t.joined = now.Add(d.scaled(min(8*time.Second, length/2)))

@@ -31,31 +31,49 @@ func (s *Simulator) deliver(w http.ResponseWriter, r *http.Request, a answer) {
 	s.lg.Debug().Str("method", r.Method).Int("status", a.status).Str("fault", a.broken).Msg("answer begins")
 	switch a.broken {
 	case faultAcceptedHang:
-		hang(r.Context(), s.cfg.Faults.HangFor, nil)
+		hang(r.Context(), s.manner.faults.HangFor, nil)
 	case faultReset, faultResetEarly:
 		reset(w)
 	case faultAccepted500:
-		a = message(http.StatusInternalServerError, "Internal Server Error")
+		a = s.api.failure(http.StatusInternalServerError, "Internal Server Error")
 	}
-	a.head(w)
 	switch {
 	case a.broken == faultCut:
+		a.head(w)
 		cutOff(w, a.body[:a.cut])
 	case a.drip > 0:
+		a.head(w)
 		drip(r.Context(), w, a.body, a.drip)
 	default:
-		// The client may be gone; what was made is in the proof.
-		_, _ = w.Write(a.body)
+		a.write(w)
 	}
 }
 
 // slowed lets an answer that arrives whole drip, if the plan says so.
 func (s *Simulator) slowed(a answer, p plan) answer {
 	if p.slow && a.broken == "" {
-		a.drip = s.cfg.Faults.SlowFor
+		a.drip = s.manner.faults.SlowFor
 		s.tally.fault(faultSlow)
 	}
 	return a
+}
+
+// write writes an answer that arrives whole.
+func (a answer) write(w http.ResponseWriter) {
+	a.head(w)
+	// The client may be gone; what was made is in the proof.
+	_, _ = w.Write(a.body)
+}
+
+// retryAfter sets Retry-After in whole seconds, rounded up; none for no time.
+func (a *answer) retryAfter(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	if a.header == nil {
+		a.header = http.Header{}
+	}
+	a.header.Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
 }
 
 // head writes status and headers.
@@ -78,7 +96,7 @@ func (s *Simulator) struck(w http.ResponseWriter, r *http.Request, p plan) bool 
 	var a answer
 	switch p.fault {
 	case faultRefuse503:
-		a = message(http.StatusServiceUnavailable, "Service Unavailable")
+		a = s.api.failure(http.StatusServiceUnavailable, "Service Unavailable")
 	case faultHTML502:
 		a = answer{status: http.StatusBadGateway, html: true, body: []byte(badGateway)}
 	case faultResetEarly:

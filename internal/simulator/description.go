@@ -40,27 +40,27 @@ type description struct {
 // describe returns what a lookup of the call answers at a time. It depends on
 // nothing else, so a call needs no timer.
 func describe(c *call, now time.Time) description {
-	t := c.timeline
+	t, w := c.timeline, c.want()
 	d := description{
-		ID: c.ID, AgentID: c.want.AgentID, WorkspaceID: workspaceID, CustomerID: orNull(c.want.CustomerID),
-		ToPhoneNumber: orNull(c.want.ToPhoneNumber), FromPhoneNumber: orNull(c.want.FromPhoneNumber),
-		ConversationType: c.want.ConversationType, ConversationStatus: "created",
-		DynamicVariables: c.want.variables(),
+		ID: c.ID, AgentID: w.AgentID, WorkspaceID: workspaceID, CustomerID: orNull(w.CustomerID),
+		ToPhoneNumber: orNull(w.ToPhoneNumber), FromPhoneNumber: orNull(w.FromPhoneNumber),
+		ConversationType: w.ConversationType, ConversationStatus: "created",
+		DynamicVariables: w.variables(),
 		CreatedAt:        instant(c.Created), UpdatedAt: instant(c.Created),
 	}
-	if c.want.telephony() {
+	if w.telephony() {
 		d.TelephonyType = new("outbound")
-		if c.want.TelephonyType != "" {
-			d.TelephonyType = new(c.want.TelephonyType)
+		if w.TelephonyType != "" {
+			d.TelephonyType = new(w.TelephonyType)
 		}
 	}
 	if !now.Before(t.dialed) {
-		d.enter("dialing", t.dialed, c.want)
+		d.enter("dialing", t.dialed, w)
 		d.CallStartTime = new(instant(t.dialed))
 	}
 	answered := !t.joined.IsZero()
 	if answered && !now.Before(t.joined) {
-		d.enter("active", t.joined, c.want)
+		d.enter("active", t.joined, w)
 		d.UserJoinTime = new(instant(t.joined))
 		d.RecordingStatus = new("in_progress")
 	}
@@ -83,9 +83,9 @@ func (d *description) enter(status string, at time.Time, w want) {
 // other: its end reason and the missing join time tell.
 func (d *description) end(c *call) {
 	t := c.timeline
-	d.enter("completed", t.ended, c.want)
+	d.enter("completed", t.ended, c.want())
 	d.CallEndTime = new(instant(t.ended))
-	d.EndReason = new(endReason(t, c.want.telephony()))
+	d.EndReason = new(endReason(t, c.want().telephony()))
 	if t.joined.IsZero() {
 		d.TelephonyStatus = nil
 		return

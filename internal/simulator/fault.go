@@ -16,7 +16,7 @@ import (
 // need a conversation to have been made: a request that is refused for another
 // reason is answered honestly.
 //
-// Lookups are struck by Refuse503, HTML502, ResetEarly and Slow alone.
+// Lookups and lists are struck by Refuse503, HTML502, ResetEarly and Slow alone.
 type Faults struct {
 	Refuse503    float64 // nothing made, 503
 	HTML502      float64 // nothing made, 502 with a page of HTML
@@ -48,6 +48,7 @@ const (
 	faultDropResult   = "drop_result"
 	faultItemError    = "item_error"
 	faultSlow         = "slow"
+	faultTooMany      = "too_many" // AnyreachConfig.TooMany
 )
 
 // chance is one fault with its probability.
@@ -103,35 +104,31 @@ func (f Faults) validate() error {
 
 // plan is everything that chance decides about one request.
 type plan struct {
-	fault    string // of the first group; empty: none
-	shuffle  bool
-	drop     bool
-	refuse   bool // one item
-	slow     bool
-	shape    string
-	overflow string
-	multi    bool // an overflow of OverflowMulti is a 207 rather than the usual success
-	chunked  bool // a cut body is chunked rather than too short
-	cut      float64
-	latency  time.Duration
-	rng      *rand.Rand // for choices that depend on the number of items
+	fault   string // of the first group; empty: none
+	shuffle bool
+	drop    bool
+	refuse  bool // one item
+	slow    bool
+	own     [3]float64 // for the choices that only this provider has
+	chunked bool       // a cut body is chunked rather than too short
+	cut     float64
+	latency time.Duration
+	rng     *rand.Rand // for what else the provider draws, such as one of the items
 }
 
 // plan draws the plan of the n-th request of a stream. Every draw is made
 // whether or not it is needed, so that one knob does not shift the others.
-func (c Config) plan(stream, n uint64) plan {
-	rng := draws(c.Seed, stream, n)
-	p := plan{fault: pick(c.Faults.exclusive(), rng.Float64()), rng: rng}
-	p.shuffle = rng.Float64() < c.Faults.Shuffle
-	p.drop = rng.Float64() < c.Faults.DropResult
-	p.refuse = rng.Float64() < c.Faults.ItemError
-	p.slow = rng.Float64() < c.Faults.Slow
-	p.shape = choose(c.Shape, rng.Float64(), ShapeWrapped, ShapeFlat)
-	p.overflow = choose(c.Overflow, rng.Float64(), OverflowWhole, OverflowPartial, OverflowMulti)
-	p.multi = rng.Float64() < 0.5
+func (m manner) plan(stream, n uint64) plan {
+	rng := draws(m.seed, stream, n)
+	p := plan{fault: pick(m.faults.exclusive(), rng.Float64()), rng: rng}
+	p.shuffle = rng.Float64() < m.faults.Shuffle
+	p.drop = rng.Float64() < m.faults.DropResult
+	p.refuse = rng.Float64() < m.faults.ItemError
+	p.slow = rng.Float64() < m.faults.Slow
+	p.own = [...]float64{rng.Float64(), rng.Float64(), rng.Float64()}
 	p.chunked = rng.Float64() < 0.5
 	p.cut = rng.Float64()
-	p.latency = time.Duration((0.5 + rng.Float64()) * float64(c.Latency))
+	p.latency = time.Duration((0.5 + rng.Float64()) * float64(m.latency))
 	return p
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -115,6 +116,24 @@ func isUUID(s string) bool {
 // telephony reports whether the conversation is a phone call.
 func (w want) telephony() bool {
 	return w.ConversationType == "telephony"
+}
+
+// want returns what a conversation of Oration was made for.
+func (c *call) want() want {
+	return c.request.(want)
+}
+
+// conversation implements request.
+func (w want) conversation() Conversation {
+	return Conversation{
+		Channel: w.ConversationType, Intent: w.intent(), Attempt: w.attempt(),
+		Number: w.ToPhoneNumber, Agent: w.AgentID,
+	}
+}
+
+// course implements request.
+func (w want) course(d dealer, n uint64, now time.Time) timeline {
+	return d.timeline(n, now)
 }
 
 // intent returns the weir_intent of the item's variables, empty if it has none.

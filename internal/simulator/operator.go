@@ -5,67 +5,95 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
-// operator returns the routes for whoever runs the simulator.
-func (s *Simulator) operator() http.Handler {
+// operator returns the routes for whoever runs the simulators.
+func (g *Group) operator() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /simulator/report", s.serveReport)
-	mux.HandleFunc("GET /simulator/conversations", s.serveConversations)
-	mux.HandleFunc("POST /simulator/outage", s.serveOutage)
+	mux.HandleFunc("GET /simulator/report", g.serveReport)
+	mux.HandleFunc("GET /simulator/conversations", g.serveConversations)
+	mux.HandleFunc("POST /simulator/outage", g.serveOutage)
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-func (s *Simulator) serveReport(w http.ResponseWriter, r *http.Request) {
-	s.deliver(w, r, answer{status: http.StatusOK, body: encode(s.Report())})
+// serveReport answers with the report, by provider if there are several.
+func (g *Group) serveReport(w http.ResponseWriter, _ *http.Request) {
+	var report any = g.Reports()
+	if len(g.sims) == 1 {
+		report = g.sims[0].Report()
+	}
+	answer{status: http.StatusOK, body: encode(report)}.write(w)
 }
 
 // serveConversations answers with one line of JSON for each conversation.
-func (s *Simulator) serveConversations(w http.ResponseWriter, _ *http.Request) {
+func (g *Group) serveConversations(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(w)
-	for _, c := range s.Conversations() {
+	for _, c := range g.Conversations() {
 		if err := enc.Encode(c); err != nil {
 			return
 		}
 	}
 }
 
+// outageOrder is an operator's word on outages.
+type outageOrder struct {
+	Kind     string `json:"kind"`     // none: it is over
+	For      string `json:"for"`      // a Go duration; empty: until it is ended
+	Provider string `json:"provider"` // empty: each
+}
+
 // serveOutage begins or ends an outage.
-func (s *Simulator) serveOutage(w http.ResponseWriter, r *http.Request) {
-	var order struct {
-		Kind string `json:"kind"`
-		For  string `json:"for"` // a Go duration; empty: until it is ended
-	}
+func (g *Group) serveOutage(w http.ResponseWriter, r *http.Request) {
+	var order outageOrder
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&order)
 	if err == nil {
-		err = s.order(order.Kind, order.For)
+		err = g.carryOut(order)
 	}
 	if err != nil {
-		s.deliver(w, r, message(http.StatusBadRequest, err.Error()))
+		message(http.StatusBadRequest, err.Error()).write(w)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// order carries out an operator's word on outages.
-func (s *Simulator) order(kind, lasting string) error {
-	if kind == "none" {
-		s.ClearOutage()
-		return nil
-	}
-	if lasting == "" {
-		return s.SetOutage(kind, time.Time{})
-	}
-	d, err := time.ParseDuration(lasting)
+// carryOut does what an operator ordered, for all providers or for none.
+func (g *Group) carryOut(order outageOrder) error {
+	until, err := order.until()
 	if err != nil {
-		return fmt.Errorf("for: %w", err)
+		return err
+	}
+	struck := slices.DeleteFunc(slices.Clone(g.sims), func(s *Simulator) bool {
+		return order.Provider != "" && order.Provider != s.Provider()
+	})
+	if len(struck) == 0 {
+		return fmt.Errorf("provider: there is no %q here", order.Provider)
+	}
+	for _, s := range struck {
+		if order.Kind == "none" {
+			s.ClearOutage()
+		} else if err := s.SetOutage(order.Kind, until); err != nil {
+			return err // of the kind, so that the first is the only one
+		}
+	}
+	return nil
+}
+
+// until returns when the outage is to end, zero if nobody knows.
+func (o outageOrder) until() (time.Time, error) {
+	if o.For == "" || o.Kind == "none" {
+		return time.Time{}, nil
+	}
+	d, err := time.ParseDuration(o.For)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("for: %w", err)
 	}
 	if d <= 0 {
-		return errors.New("for: the outage must last")
+		return time.Time{}, errors.New("for: the outage must last")
 	}
-	return s.SetOutage(kind, time.Now().Add(d))
+	return time.Now().Add(d), nil
 }

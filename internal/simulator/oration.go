@@ -2,70 +2,83 @@ package simulator
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// maxBody is the largest create request that is read.
-const maxBody = 4 << 20
-
 // oration is the API of Oration over a simulator's account.
 type oration struct {
 	sim *Simulator
+	cfg Config
+}
+
+// routes implements api. The list of conversations is among the unknown paths.
+func (o *oration) routes(mux *http.ServeMux) {
+	mux.HandleFunc("POST /api/v2/conversations", o.create)
+	mux.HandleFunc("GET /api/v2/conversations/{id}", o.lookup)
+	mux.HandleFunc("/api/", o.sim.unknown)
+}
+
+// failure implements api.
+func (o *oration) failure(status int, text string) answer {
+	return message(status, text)
+}
+
+// orationPlan is a plan with the choices that only Oration has.
+type orationPlan struct {
+	plan
+	shape    string
+	overflow string
+	multi    bool // an overflow of OverflowMulti is a 207 rather than the usual success
+}
+
+// plan makes Oration's own choices.
+func (o *oration) plan(p plan) orationPlan {
+	return orationPlan{
+		plan:     p,
+		shape:    choose(o.cfg.Shape, p.own[0], ShapeWrapped, ShapeFlat),
+		overflow: choose(o.cfg.Overflow, p.own[1], OverflowWhole, OverflowPartial, OverflowMulti),
+		multi:    p.own[2] < 0.5,
+	}
 }
 
 // create answers POST /conversations.
 func (o *oration) create(w http.ResponseWriter, r *http.Request) {
-	s := o.sim
-	p := s.cfg.plan(streamCreate, s.tally.request("create"))
-	if s.interrupted(w, r) || s.struck(w, r, p) {
-		return
-	}
-	wait(r.Context(), p.latency/2)
-	a := s.slowed(o.respond(w, r, p), p)
-	wait(r.Context(), p.latency/2)
-	s.deliver(w, r, a)
+	o.sim.serve(w, r, "create", streamCreate, func(p plan) answer {
+		return o.respond(w, r, o.plan(p))
+	})
 }
 
 // respond does what a create request asks for and returns its answer.
-func (o *oration) respond(w http.ResponseWriter, r *http.Request, p plan) answer {
-	if !o.sim.cfg.Auth.allows(r.Header) {
+func (o *oration) respond(w http.ResponseWriter, r *http.Request, p orationPlan) answer {
+	if !o.cfg.Auth.allows(r.Header) {
 		return message(http.StatusUnauthorized, "Unauthorized")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return message(http.StatusRequestEntityTooLarge, "request body is too large")
-	}
-	if err != nil {
-		return message(http.StatusBadRequest, "request body could not be read")
+	body, refusal, ok := o.sim.body(w, r)
+	if !ok {
+		return refusal
 	}
 	asked, err := parseBatch(body)
 	if err != nil {
 		return message(http.StatusBadRequest, err.Error())
 	}
-	fit, refusals := sift(asked, o.sim.cfg.DNDSuffix)
+	fit, refusals := sift(asked, o.cfg.DNDSuffix)
 	var a answer
 	o.sim.account.do(func(now time.Time) {
 		a = o.open(now, fit, refusals, p)
 	})
-	if a.status == http.StatusTooManyRequests {
-		o.sim.tally.refusal()
-	}
 	return a
 }
 
 // open makes the conversations for which there are slots and composes the
 // answer. It runs within the account's do, so that the slots counted are the
 // slots taken.
-func (o *oration) open(now time.Time, fit []want, refusals []string, p plan) answer {
+func (o *oration) open(now time.Time, fit []want, refusals []string, p orationPlan) answer {
 	s := o.sim
-	if len(fit) > s.account.free() && p.overflow == OverflowWhole {
+	if len(fit) > s.account.slots.free() && p.overflow == OverflowWhole {
 		return o.limited(message(http.StatusTooManyRequests, fullMessage))
 	}
 	if p.refuse && len(fit) > 0 {
@@ -74,10 +87,10 @@ func (o *oration) open(now time.Time, fit []want, refusals []string, p plan) ans
 		refusals = append(refusals, "conversation could not be created")
 		s.tally.fault(faultItemError)
 	}
-	status := s.cfg.Success
-	free := s.account.free()
+	status := o.cfg.Success
+	free := s.account.slots.free()
 	if len(fit) > free {
-		status = overflowStatus(s.cfg, p, free)
+		status = overflowStatus(o.cfg, p, free)
 		for range len(fit) - free {
 			refusals = append(refusals, fullMessage)
 		}
@@ -85,7 +98,7 @@ func (o *oration) open(now time.Time, fit []want, refusals []string, p plan) ans
 	}
 	made := make([]*call, len(fit))
 	for i, it := range fit {
-		made[i] = s.account.take(now, uuid.NewString(), it)
+		made[i] = s.account.add(now, uuid.NewString(), it, &s.account.slots)
 	}
 	a := o.limited(o.compose(made, refusals, status, p))
 	s.account.record(made)
@@ -97,7 +110,7 @@ const fullMessage = "Concurrent call limit reached for this workspace"
 
 // overflowStatus returns the status of an answer that had more items than free
 // slots and is not OverflowWhole. Without any result it is a 429 always.
-func overflowStatus(cfg Config, p plan, free int) int {
+func overflowStatus(cfg Config, p orationPlan, free int) int {
 	switch {
 	case p.overflow == OverflowPartial || free == 0:
 		return http.StatusTooManyRequests
@@ -110,19 +123,12 @@ func overflowStatus(cfg Config, p plan, free int) int {
 
 // lookup answers GET /conversations/{id}.
 func (o *oration) lookup(w http.ResponseWriter, r *http.Request) {
-	s := o.sim
-	p := s.cfg.plan(streamLookup, s.tally.request("lookup"))
-	if s.interrupted(w, r) || s.struck(w, r, p) {
-		return
-	}
-	wait(r.Context(), p.latency/2)
-	a := message(http.StatusUnauthorized, "Unauthorized")
-	if s.cfg.Auth.allows(r.Header) {
-		a = o.find(r.PathValue("id"))
-	}
-	a = s.slowed(a, p)
-	wait(r.Context(), p.latency/2)
-	s.deliver(w, r, a)
+	o.sim.serve(w, r, "lookup", streamLookup, func(plan) answer {
+		if !o.cfg.Auth.allows(r.Header) {
+			return message(http.StatusUnauthorized, "Unauthorized")
+		}
+		return o.find(r.PathValue("id"))
+	})
 }
 
 // find returns the answer about one conversation.
@@ -137,39 +143,11 @@ func (o *oration) find(id string) answer {
 	return a
 }
 
-// unknown answers every other path and method, the list of conversations among
-// them.
-func (o *oration) unknown(w http.ResponseWriter, r *http.Request) {
-	o.sim.tally.request("other")
-	if o.sim.interrupted(w, r) {
-		return
-	}
-	o.sim.deliver(w, r, message(http.StatusNotFound, "Not Found"))
-}
-
 // limited adds the limit headers of the moment, which ride on 2xx and 429. It
 // runs within the account's do.
 func (o *oration) limited(a answer) answer {
-	s := o.sim
-	a.header = limitHeaders(s.cfg.Headers, s.cfg.Limit, s.account.free())
-	if a.status == http.StatusTooManyRequests {
-		retryAfter(a.header, s.cfg.RetryAfter)
-	}
+	a.header = limitHeaders(o.cfg.Headers, o.cfg.Limit, o.sim.account.slots.free())
 	return a
-}
-
-// allows reports whether a request's credentials are good.
-func (a Auth) allows(h http.Header) bool {
-	good := func(got, right string) bool {
-		return got != "" && (right == "" || got == right)
-	}
-	token, isBearer := strings.CutPrefix(h.Get("Authorization"), "Bearer ")
-	bearer := isBearer && good(token, a.Bearer)
-	pair := good(h.Get("x-api-key"), a.APIKey) && good(h.Get("x-workspace-id"), a.WorkspaceID)
-	if a.Require == RequireBoth {
-		return bearer && pair
-	}
-	return bearer || pair
 }
 
 // message returns an answer of one text.

@@ -85,13 +85,13 @@ func (s *Simulator) interrupted(w http.ResponseWriter, r *http.Request) bool {
 		reset(w)
 	case OutageHang:
 		drain(w, r)
-		limit := s.cfg.Faults.HangFor
+		limit := s.manner.faults.HangFor
 		if left > 0 {
 			limit = min(limit, left)
 		}
 		hang(r.Context(), limit, over)
 	}
 	drain(w, r)
-	s.deliver(w, r, message(http.StatusServiceUnavailable, "Service Unavailable"))
+	s.deliver(w, r, s.api.failure(http.StatusServiceUnavailable, "Service Unavailable"))
 	return true
 }

@@ -18,7 +18,9 @@ type proofLine struct {
 	At       time.Time `json:"at"`
 	Event    string    `json:"event"` // made or ended
 	Provider string    `json:"provider"`
+	Channel  string    `json:"channel"`
 	ID       string    `json:"id"`
+	ClientID string    `json:"client_id,omitzero"`
 	Intent   string    `json:"intent"`
 	Attempt  int       `json:"attempt"`
 	Number   string    `json:"number"`
@@ -38,15 +40,15 @@ type proof struct {
 
 // write appends one line, in one Write. A failure is kept for the report and
 // logged once: the conversation exists all the same.
-func (p *proof) write(at time.Time, event, provider string, c Conversation) {
+func (p *proof) write(at time.Time, event string, c Conversation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.out == nil {
 		return
 	}
 	line, err := json.Marshal(proofLine{
-		Version: proofVersion, At: at.UTC(), Event: event, Provider: provider,
-		ID: c.ID, Intent: c.Intent, Attempt: c.Attempt, Number: c.Number, Agent: c.Agent,
+		Version: proofVersion, At: at.UTC(), Event: event, Provider: c.Provider, Channel: c.Channel,
+		ID: c.ID, ClientID: c.ClientID, Intent: c.Intent, Attempt: c.Attempt, Number: c.Number, Agent: c.Agent,
 		Hidden: c.Hidden, Fault: c.Fault,
 	})
 	if err == nil {

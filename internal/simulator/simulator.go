@@ -1,208 +1,188 @@
-// Package simulator is a voice-AI provider on loopback, faithful where its
+// Package simulator is the voice-AI providers on loopback, faithful where their
 // documents speak and nasty where they are silent. It is what Weir is proved
 // against: it holds the truth of which conversations were made, whatever it
-// answered. Oration's API is under /api/v2; everything is kept in memory until
-// the process ends.
+// answered. Oration's API is under /api/v2, Anyreach's under /core; everything
+// is kept in memory until the process ends.
 //
 // # Conversations and slots
 //
 // A conversation takes a slot when it is made and frees it when its time is
-// over. Slots are counted and taken under one lock, so never more than
-// Config.Limit conversations are live, and a request finds every slot that is
-// free at that moment. Nothing is idempotent: the same request twice makes two
-// conversations.
+// over. Slots are counted and taken under one lock, so never more than the
+// limit are taken, and a request finds every slot that is free at that moment.
 //
 // A call's length is drawn when it is made: 45 % stay unanswered (about 25 s),
 // 25 % are short (mean 60 s), 30 % long (mean 150 s), each bounded to between
 // 1 s and 10 min, where the agent hangs up, and divided by Config.Scale. A
-// conversation passes from created over dialing and active to completed by
-// itself, as a function of the time since it was made; no timer runs for it.
+// conversation passes through its states by itself, as a function of the time
+// since it began; no timer runs for it.
+//
+// Oration answers 429 where no slot is free, and nothing there is idempotent:
+// the same request twice makes two conversations.
+//
+// # Anyreach
+//
+// A telephone call for which no slot is free is queued: its status stays
+// triggered until its turn comes, at the very moment at which an earlier call
+// ends. The slots are those of the organization, or fewer if the provider's
+// other customers leave fewer. Text sessions have a limit of their own, if any;
+// the other channels have none.
+//
+// A known id brings the old conversation, whatever else the request says. While
+// a call is hidden (AnyreachConfig.VisibleAfter) its id is not known: a second
+// request with it makes a second call, and its answer names the id asked for
+// all the same. The second call has an id of its own, under which lookup and
+// list show it; ClientID is the same in both.
+//
+// A list holds at most 100 conversations, 50 by default. Its times are coarse
+// and its cursor is a time, so a page skips what shares the time of the last
+// conversation on the page before. The filters direction, channel, status,
+// user_id, agent_id, agent_version_id, agent_number, created_after,
+// created_before and custom_metadata work; the other documented ones and all
+// unknown ones are ignored.
 //
 // # Faults
 //
-// Each create request has a number, by order of arrival; so has each lookup.
-// Its faults, its latency and every choice left open by "mixed" are drawn from
-// Config.Seed and that number alone, the length of a call from the seed and
-// the number of the conversation. So concurrency changes only which request
-// has which number. Identifiers are random: two runs never share one.
+// Each create request has a number, by order of arrival; so has each lookup and
+// each list. Its faults, its latency and every choice left open by "mixed" are
+// drawn from the seed and that number alone, the length of a call from the seed
+// and the number of the conversation. So concurrency changes only which request
+// has which number. Identifiers that the client does not choose are random: two
+// runs never share one.
 //
 // # The proof log
 //
 // Config.Log gets one line of JSON for each conversation made, before the
 // first byte of the answer that names it, and one for its end:
 //
-//	{"v":1,"at":…,"event":"made","provider":"oration","id":…,"intent":…,"attempt":1,
-//	 "number":"+14155550123","agent":…,"hidden":false,"fault":"shuffle"}
+//	{"v":1,"at":…,"event":"made","provider":"oration","channel":"telephony","id":…,
+//	 "intent":…,"attempt":1,"number":"+14155550123","agent":…,"hidden":false,"fault":"shuffle"}
 //
-// An end is noticed at the next request or look, and by Serve four times a
-// second; its line has the time at which it happened, and lines are in order
-// of that time. "hidden" says that the answer, as it was planned, does not
-// show the conversation whole; "fault" names what struck it, joined by "+".
-// Numbers stand unmasked: they are made up, and comparing them is the proof.
-// A crash of the process loses at most ends that nobody had looked at.
+// and client_id, where the client chose one. An end is noticed at the next
+// request or look, and by Serve four times a second; its line has the time at
+// which it happened, and lines are in order of that time. "hidden" says that
+// the answer, as it was planned, does not show the conversation whole; "fault"
+// names what struck it, joined by "+". Numbers stand unmasked: they are made
+// up, and comparing them is the proof. A crash of the process loses at most
+// ends that nobody had looked at. Simulators may share a log that is safe for
+// concurrent use, as a file is; each then has its own lines in order.
 //
 // # For operators
 //
-//	GET  /simulator/report         a Report as JSON
-//	GET  /simulator/conversations  each Conversation as a line of JSON
-//	POST /simulator/outage         {"kind":"503","for":"30s"}; kind "none" ends it
+//	GET  /simulator/report         a Report as JSON; of several providers, an object with one for each
+//	GET  /simulator/conversations  each Conversation as a line of JSON, one provider after the other
+//	POST /simulator/outage         {"kind":"503","for":"30s"}; kind "none" ends it; "provider" strikes one alone
 //
-// They are on the same listener as the provider, which is loopback always.
+// They are on the same listener as the providers, which is loopback always.
 package simulator
 
 import (
-	"cmp"
-	"errors"
+	"context"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 )
 
-// Config is what the simulated provider is like. Zero fields get the defaults
-// named.
-type Config struct {
-	Limit int     // slots of the workspace; default 20
-	Scale float64 // how many times faster calls run, 0.001 to 1,000,000; default 1, real lengths
-	Seed  uint64  // of faults and lengths
-
-	Shape    string // of create answers: ShapeWrapped (default), ShapeFlat or Mixed
-	Overflow string // answer to more items than free slots: OverflowWhole (default), OverflowPartial, OverflowMulti or Mixed
-	Headers  string // HeadersXRateLimit (default), HeadersIETF or HeadersNone
-	Success  int    // status of a create that met no limit, a 2xx that has a body; default 200
-
-	RetryAfter time.Duration // on each 429, in whole seconds, rounded up; 0: absent; never scaled
-	Latency    time.Duration // mean of each answer, half before it takes effect and half after; default 5 ms; never scaled
-
-	Auth      Auth
-	DNDSuffix string // numbers that end so are do-not-disturb; empty: none
-	Faults    Faults
-	Log       io.Writer // the proof log; nil: memory only
-}
-
-// The values of Config.Shape, Config.Overflow and Config.Headers.
+// The providers, as Simulator.Provider and Conversation.Provider name them.
 const (
-	Mixed = "mixed" // each request draws one of the others
-
-	ShapeWrapped = "wrapped" // results hold {"conversation":…,"tokenResponse":…} and echo no variables
-	ShapeFlat    = "flat"    // results hold id, status and the variables as a JSON string
-
-	OverflowWhole   = "whole"   // 429, nothing made
-	OverflowPartial = "partial" // 429 that names the conversations that fit, and errors for the others
-	OverflowMulti   = "multi"   // 207 or 2xx with results and errors; 429 with errors if none fits
-
-	HeadersXRateLimit = "x-ratelimit" // X-RateLimit-Limit and -Remaining, on 2xx and 429
-	HeadersIETF       = "ietf"        // RateLimit and RateLimit-Policy in concurrent requests, on 2xx and 429
-	HeadersNone       = "none"
+	ProviderOration  = "oration"
+	ProviderAnyreach = "anyreach"
 )
-
-// Auth is which credentials are accepted. An empty value accepts anything but
-// nothing.
-type Auth struct {
-	APIKey      string // x-api-key, good only together with WorkspaceID
-	WorkspaceID string // x-workspace-id
-	Bearer      string // Authorization: Bearer
-	Require     string // RequireEither (default): the pair or the bearer; RequireBoth
-}
-
-// The values of Auth.Require.
-const (
-	RequireEither = "either"
-	RequireBoth   = "both"
-)
-
-// withDefaults returns the configuration with zero fields filled in.
-func (c Config) withDefaults() Config {
-	c.Limit = cmp.Or(c.Limit, 20)
-	c.Scale = cmp.Or(c.Scale, 1)
-	c.Shape = cmp.Or(c.Shape, ShapeWrapped)
-	c.Overflow = cmp.Or(c.Overflow, OverflowWhole)
-	c.Headers = cmp.Or(c.Headers, HeadersXRateLimit)
-	c.Success = cmp.Or(c.Success, http.StatusOK)
-	c.Latency = cmp.Or(c.Latency, 5*time.Millisecond)
-	c.Auth.Require = cmp.Or(c.Auth.Require, RequireEither)
-	c.Faults.HangFor = cmp.Or(c.Faults.HangFor, 30*time.Second)
-	c.Faults.SlowFor = cmp.Or(c.Faults.SlowFor, time.Second)
-	return c
-}
-
-// validate joins every problem of a configuration that has its defaults.
-func (c Config) validate() error {
-	var errs []error
-	problem := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	oneOf := func(field, value string, allowed ...string) {
-		problem(!slices.Contains(allowed, value), "%s: %q is none of %q", field, value, allowed)
-	}
-	problem(c.Limit < 0, "limit: %d is negative", c.Limit)
-	problem(!(c.Scale >= 0.001 && c.Scale <= 1e6), "scale: %v is not between 0.001 and 1,000,000", c.Scale)
-	oneOf("shape", c.Shape, ShapeWrapped, ShapeFlat, Mixed)
-	oneOf("overflow", c.Overflow, OverflowWhole, OverflowPartial, OverflowMulti, Mixed)
-	oneOf("headers", c.Headers, HeadersXRateLimit, HeadersIETF, HeadersNone)
-	oneOf("auth.require", c.Auth.Require, RequireEither, RequireBoth)
-	problem(c.Success < 200 || c.Success > 299 || c.Success == 204 || c.Success == 205,
-		"success: %d is no 2xx status that has a body", c.Success)
-	problem(c.RetryAfter < 0, "retry_after: %v is negative", c.RetryAfter)
-	problem(c.Latency < 0, "latency: %v is negative", c.Latency)
-	return errors.Join(append(errs, c.Faults.validate())...)
-}
 
 // Simulator is one simulated provider. Its methods may be called concurrently.
 type Simulator struct {
 	lg      zerolog.Logger
-	cfg     Config
+	manner  manner
+	api     api
 	account *account
 	tally   *tally
 	outage  outage
 }
 
-// New returns a simulator without a conversation. The error joins every
-// problem of the configuration.
+// api is what one provider answers over a simulator's account.
+type api interface {
+	routes(mux *http.ServeMux)
+	// failure returns an error in the provider's form.
+	failure(status int, text string) answer
+}
+
+// New returns a simulator of Oration without a conversation. The error joins
+// every problem of the configuration.
 func New(lg zerolog.Logger, cfg Config) (*Simulator, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("simulator configuration: %w", err)
 	}
-	proof := &proof{lg: lg, out: cfg.Log}
+	s := newSimulator(lg, ProviderOration, cfg.Limit, cfg.manner())
+	s.api = &oration{sim: s, cfg: cfg}
+	return s, nil
+}
+
+// NewAnyreach returns a simulator of Anyreach without a conversation. The error
+// joins every problem of the configuration.
+func NewAnyreach(lg zerolog.Logger, cfg AnyreachConfig) (*Simulator, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("simulator configuration: %w", err)
+	}
+	s := newSimulator(lg, ProviderAnyreach, cfg.Limit, cfg.manner())
+	s.account.slots.capacity = cfg.capacity()
+	s.account.texts.capacity = cfg.texts()
+	s.api = &anyreach{sim: s, cfg: cfg}
+	return s, nil
+}
+
+// newSimulator returns a simulator that lacks its API.
+func newSimulator(lg zerolog.Logger, provider string, limit int, m manner) *Simulator {
 	return &Simulator{
 		lg:      lg,
-		cfg:     cfg,
-		account: newAccount("oration", cfg.Limit, dealer{seed: cfg.Seed, scale: cfg.Scale}, proof),
+		manner:  m,
+		account: newAccount(provider, limit, dealer{seed: m.seed, scale: m.scale}, &proof{lg: lg, out: m.log}),
 		tally:   newTally(),
-	}, nil
+	}
+}
+
+// Provider returns which provider is simulated.
+func (s *Simulator) Provider() string {
+	return s.account.provider
 }
 
 // Handler returns the provider's API and the operator's routes, for a server
 // of the caller's. A fault that breaks a connection needs a real one.
 func (s *Simulator) Handler() http.Handler {
-	mux := http.NewServeMux()
-	o := &oration{sim: s}
-	mux.HandleFunc("POST /api/v2/conversations", o.create)
-	mux.HandleFunc("GET /api/v2/conversations/{id}", o.lookup)
-	mux.HandleFunc("/api/", o.unknown)
-	mux.Handle("/simulator/", s.operator())
-	return mux
+	return s.alone().Handler()
 }
 
-// MaxCall returns how long a call can last at most, at this scale.
+// Serve answers on a listener until ctx ends, as Group.Serve does.
+func (s *Simulator) Serve(ctx context.Context, ln net.Listener) error {
+	return s.alone().Serve(ctx, ln)
+}
+
+// alone returns the group of this simulator.
+func (s *Simulator) alone() *Group {
+	return &Group{sims: []*Simulator{s}}
+}
+
+// MaxCall returns how long a call can last at most, at this scale; what it
+// waits for its turn comes on top.
 func (s *Simulator) MaxCall() time.Duration {
 	return s.account.dealer.scaled(longest)
 }
 
-// Report is what happened so far.
+// Report is what happened so far. Slots are those of calls.
 type Report struct {
 	Conversations int `json:"conversations"` // made
-	Live          int `json:"live"`          // now
-	Highest       int `json:"highest"`       // most that were ever live at once
+	Live          int `json:"live"`          // slots taken now
+	Highest       int `json:"highest"`       // most that were ever taken at once
 	Limit         int `json:"limit"`
 
-	Requests map[string]int `json:"requests"` // by kind: create, lookup, other
+	Queued      int `json:"queued"`                // calls that wait for a slot
+	QueuedMost  int `json:"queued_most"`           // most that ever waited: 0 says that the limit was kept
+	TextHighest int `json:"text_highest,omitzero"` // most text sessions that were ever open at once, where they have no slot
+
+	Requests map[string]int `json:"requests"` // by kind: create, lookup, list, other
 	Full     int            `json:"full"`     // answers with status 429
 	Faults   map[string]int `json:"faults"`   // that struck, by name; "outage_…" for requests in an outage
 	Doubled  map[string]int `json:"doubled"`  // conversations of each intent that has more than one
@@ -225,16 +205,20 @@ func (s *Simulator) Report() Report {
 
 // Conversation is one that was made, whether or not its answer said so.
 type Conversation struct {
-	ID      string    `json:"id"`
-	Intent  string    `json:"intent"`  // weir_intent of its dynamic variables
-	Attempt int       `json:"attempt"` // weir_attempt
-	Number  string    `json:"number"`
-	Agent   string    `json:"agent"`
-	Created time.Time `json:"created"`
-	Ends    time.Time `json:"ends"` // known from the start
-	Ended   bool      `json:"ended"`
-	Hidden  bool      `json:"hidden"` // the answer does not show it whole
-	Fault   string    `json:"fault"`  // what struck it, joined by "+"
+	Provider string    `json:"provider"`
+	Channel  string    `json:"channel"` // Oration's conversationType
+	ID       string    `json:"id"`
+	ClientID string    `json:"client_id,omitzero"` // that the client chose
+	Intent   string    `json:"intent"`             // weir_intent of its variables or metadata
+	Attempt  int       `json:"attempt"`            // weir_attempt
+	Number   string    `json:"number"`
+	Agent    string    `json:"agent"`
+	Created  time.Time `json:"created"`
+	Started  time.Time `json:"started,omitzero"` // later than created by what it waited for a slot; zero while it waits
+	Ends     time.Time `json:"ends,omitzero"`    // known when it starts
+	Ended    bool      `json:"ended"`
+	Hidden   bool      `json:"hidden"` // the answer does not show it whole
+	Fault    string    `json:"fault"`  // what struck it, joined by "+"
 }
 
 // Conversations returns every conversation, in the order of making.
@@ -245,6 +229,7 @@ func (s *Simulator) Conversations() []Conversation {
 		for i, c := range s.account.calls {
 			all[i] = c.Conversation
 			all[i].Created = c.Created.Round(0).UTC()
+			all[i].Started = c.Started.Round(0).UTC()
 			all[i].Ends = c.Ends.Round(0).UTC()
 		}
 	})

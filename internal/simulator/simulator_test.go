@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/internal/simulator"
+	"github.com/weirhq/weir/schema/openapitest"
 )
 
 const agent = "0f9e2f8a-df49-4c24-83a2-b9fd8d1f44a7"
@@ -39,7 +40,9 @@ func newSimulator(t *testing.T, cfg simulator.Config) *simulator.Simulator {
 func newServer(t *testing.T, cfg simulator.Config) (*simulator.Simulator, string) {
 	t.Helper()
 	sim := newSimulator(t, cfg)
-	srv := httptest.NewServer(sim.Handler())
+	api := openapitest.Load(t, "../../schema/oration.openapi.yaml").At("/api/v2").AnswersOnly().
+		Except("/simulator/", "GET /api/v2/conversations", "/api/v2/jobs/")
+	srv := httptest.NewServer(api.Handler(t, sim.Handler()))
 	t.Cleanup(srv.Close)
 	return sim, srv.URL
 }
@@ -349,13 +352,15 @@ func checkEnd(t *testing.T, d map[string]any) {
 
 // logLine is a line of the proof log.
 type logLine struct {
-	V                           int
-	At                          time.Time
-	Event, Provider, ID, Intent string
-	Attempt                     int
-	Number, Agent               string
-	Hidden                      bool
-	Fault                       string
+	V                        int
+	At                       time.Time
+	Event, Provider, Channel string
+	ID, Intent               string
+	ClientID                 string `json:"client_id"`
+	Attempt                  int
+	Number, Agent            string
+	Hidden                   bool
+	Fault                    string
 }
 
 // checkLog checks that a log proves just these conversations, all ended, in
@@ -379,7 +384,7 @@ func checkLog(t *testing.T, log []byte, all []simulator.Conversation) {
 			at = c.Ends
 		}
 		wantLine := logLine{
-			V: 1, At: at, Event: l.Event, Provider: "oration", ID: c.ID, Intent: c.Intent, Attempt: c.Attempt,
+			V: 1, At: at, Event: l.Event, Provider: c.Provider, Channel: c.Channel, ID: c.ID, ClientID: c.ClientID, Intent: c.Intent, Attempt: c.Attempt,
 			Number: c.Number, Agent: c.Agent, Hidden: c.Hidden, Fault: c.Fault,
 		}
 		if diff := cmp.Diff(wantLine, l); diff != "" {
