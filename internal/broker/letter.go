@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf16"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -325,24 +323,4 @@ func newLetter(state consumer.State, m *jetstream.RawStreamMsg) (consumer.Letter
 	l.Type, l.ID, l.Source = s.Type, s.ID, s.Source
 	l.Claims, l.Attempts, l.First, l.Last = s.Claims, s.Attempts, s.First, s.Last
 	return l, nil
-}
-
-// Replay orders that a letter's event be sent again. It is one publish; the
-// lane's owner obeys if the intent still has the N of r. A letter that was cut
-// cannot be sent again: ErrCut.
-func (b *Broker) Replay(ctx context.Context, l consumer.Letter, r consumer.Replay) error {
-	if err := checkIntent(l.Lane, l.Intent); err != nil {
-		return fmt.Errorf("replay: %w", err)
-	}
-	if len(l.Header[headerCut]) > 0 {
-		return fmt.Errorf("replay %s: %w", l.Intent, ErrCut)
-	}
-	m := newMsg("weir.due."+l.Lane+"."+l.Intent, l.Intent+".r."+uuid.NewString(), foreign(l.Header), l.Data)
-	m.Header.Set(headerReplay, strconv.Itoa(r.Expect))
-	m.Header.Set(headerBy, url.PathEscape(schema.Cut(r.By, maxField)))
-	m.Header.Set(headerReason, url.PathEscape(schema.Cut(r.Reason, maxField)))
-	if _, err := b.publish(ctx, StreamLater, m); err != nil {
-		return fmt.Errorf("replay %s: %w", l.Intent, err)
-	}
-	return nil
 }
