@@ -60,9 +60,10 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("list of one class: got:\n%swant one letter", got)
 	}
 	contains(t, p.weir(t, "dead", "show", one.Intent[:6]),
-		"event source         /crm\n", "class                request\n", "  dead  ", `    "phone": "+14155550101"`)
+		"event source         /crm\n", "class                request\n", "  dead  ", `    "phone": "…01"`, "--reveal shows the event as it came")
+	contains(t, p.weir(t, "dead", "show", one.Intent[:6], "--reveal"), `    "phone": "+14155550101"`)
 	contains(t, p.weir(t, "dead", "show", raw, "--lane", "sales"), `"no\x1b[2J event"`)
-	full := decoded[shown](t, p.weir(t, "dead", "show", "1", "--output", "json"))
+	full := decoded[shown](t, p.weir(t, "dead", "show", "1", "--reveal", "--output", "json"))
 	var event map[string]any
 	if err := json.Unmarshal(full.Data, &event); err != nil || event["id"] != "1" || full.State != consumer.Dead || len(full.Timeline) != 1 {
 		t.Errorf("shown: got %+v (%v), want the event and its timeline", full, err)
@@ -81,7 +82,7 @@ func TestDeadLetters(t *testing.T) {
 	p.configure(t, plantRoute, "sales")
 	stop = p.serve(t, "sales")
 	defer stop()
-	p.weir(t, "dead", "replay", "--all", "--class", "request", "--reason", "the route is right now", "--by", "bo")
+	p.weir(t, "dead", "replay", "--all", "--class", "request", "--reason", "the route is right now", "--by", "bo", "--yes")
 	await(t, 20*time.Second, "both leads to be called", func() bool { return len(p.sim.Conversations()) == 2 })
 	if left := p.settled(t, "dead", 1); left[0].Intent != raw {
 		t.Errorf("left: got %+v, want the event that cannot be read", left)
@@ -106,7 +107,10 @@ func (p *plant) replayRefuses(t *testing.T, intent string) {
 	}{
 		{"which dead letters? name some", 2, []string{"--reason", "x"}},
 		{"which dead letters? name some", 2, []string{intent, "--all", "--reason", "x"}},
-		{"--class goes with --all", 2, []string{intent, "--class", "request", "--reason", "x"}},
+		{`"` + intent + `" (sales ` + intent + ") is not what the other filters ask for", 1, []string{intent, "--class", "rejected", "--reason", "x"}},
+		{"nothing was sent again; give --yes to do it with 3 dead letters", 2, []string{"--all", "--reason", "x"}},
+		{"--with goes with one intent", 2, []string{intent, "1", "--with", "x", "--reason", "x"}},
+		{"--with goes with one intent", 2, []string{"--all", "--with", "x", "--reason", "x"}},
 		{"why? give --reason TEXT", 2, []string{intent}},
 		{`no event in state dead is called "nosuch"; look with weir dead list`, 1, []string{intent, "nosuch", "--reason", "x"}},
 		{`no event in state dead is called ""`, 1, []string{"", "--reason", "x"}},
@@ -132,7 +136,7 @@ func TestDeadLettersOfTwoLanes(t *testing.T) {
 		if _, err := s.ledger.Store(t.Context(), in, 0); err != nil {
 			t.Fatal(err)
 		}
-		err := s.broker.Keep(t.Context(), consumer.Letter{Lane: tt.lane, Intent: in.Key, State: consumer.Dead, ID: tt.id, Data: []byte{0xff, 1}})
+		err := s.broker.Keep(t.Context(), consumer.Letter{Lane: tt.lane, Intent: in.Key, State: consumer.Dead, N: 3, ID: tt.id, Data: []byte{0xff, 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,12 +145,17 @@ func TestDeadLettersOfTwoLanes(t *testing.T) {
 		t.Errorf("letters: got %+v, want those of event 1 alone", rows)
 	}
 	p.refused(t, `"1" means 2 events; name one by its key, or give --lane: sales `+consumer.Key("sales", "/crm", "1")+", support ", "dead", "show", "1")
-	contains(t, p.weir(t, "dead", "show", "1", "--lane", "sales"), `"\xff\x01"`)
+	contains(t, p.weir(t, "dead", "show", "1", "--lane", "sales"), "(2 bytes that are no text)")
+	contains(t, p.weir(t, "dead", "show", "1", "--lane", "sales", "--reveal"), `"\xff\x01"`)
 	got := decoded[shown](t, p.weir(t, "dead", "show", "1", "--lane", "sales", "--output", "json"))
+	if got.Bytes != nil || got.Hidden != 2 || !got.Masked {
+		t.Errorf("masked: got %+v, want no bytes", got)
+	}
+	got = decoded[shown](t, p.weir(t, "dead", "show", "1", "--lane", "sales", "--reveal", "--output", "json"))
 	if diff := cmp.Diff([]byte{0xff, 1}, got.Bytes); diff != "" {
 		t.Errorf("bytes (-want +got):\n%s", diff)
 	}
-	printed, _ := p.refused(t, "1 of 2 were not sent again", "dead", "replay", "1", "2", "--lane", "support", "--reason", "x", "--output", "json")
+	printed, _ := p.refused(t, "1 of 2 were not sent again", "dead", "replay", "1", "2", "--lane", "support", "--reason", "x", "--yes", "--output", "json")
 	contains(t, printed, `"result": "will be sent again"`, `"result": "already created"`, "no weir serve is running for lane support; the order waits for it")
 	due := contents(t, s, "WEIR_LATER")
 	if len(due) != 1 || due[0].Subject != "weir.due.support."+consumer.Key("support", "/crm", "1") || due[0].Header.Get("Weir-Replay") != "3" {

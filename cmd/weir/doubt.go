@@ -79,7 +79,7 @@ func (c *doubtResolveCmd) Run(a *app) error {
 
 // retry orders the event to be sent again.
 func (c *doubtResolveCmd) retry(a *app, d *desk, k kept, by decision, r *resolved) error {
-	sent, result, err := d.replay(a.ctx, k, consumer.Replay{By: by.By, Reason: by.Reason}, false)
+	sent, result, err := d.replay(a.ctx, k, consumer.Replay{By: by.By, Reason: by.Reason})
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (c *doubtResolveCmd) retry(a *app, d *desk, k kept, by decision, r *resolve
 		return errors.New(result)
 	}
 	r.Result = result + "; if the first call was placed after all, the person is called a second time"
-	d.tellAbsent(a, []replayed{{Lane: k.Lane, Sent: true}})
+	d.tellAbsent(a, k.Lane)
 	return nil
 }
 

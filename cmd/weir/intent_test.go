@@ -280,7 +280,7 @@ func TestListWithASilentLedger(t *testing.T) {
 			d := deskBehind(t, s, h)
 			var out syncBuffer
 			a := &app{ctx: t.Context(), stdout: &out, stderr: io.Discard, flags: &cli{Output: "table"}}
-			err := d.list(a, consumer.Dead, "", "There are no dead letters.", ofClass(""))
+			err := d.list(a, consumer.Dead, "", "There are no dead letters.", kept.stays)
 			if err == nil || !strings.Contains(err.Error(), "neither this letter nor any after it was read") {
 				t.Errorf("got error %v, want one that says that letters were not read", err)
 			}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/schema"
+)
+
+// correction is an event that is sent in the place of a letter's.
+type correction struct {
+	header map[string][]string
+	body   []byte
+	digest string
+}
+
+// correction reads a corrected event, and refuses what the lane would refuse,
+// as far as that can be told without the provider.
+func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
+	lc, ok := d.lane(k.Lane)
+	if !ok {
+		return nil, fmt.Errorf("the configuration has no lane %s, so the event cannot be tried", k.Lane)
+	}
+	body, err := readFile(a.stdin, name)
+	if err != nil {
+		return nil, err
+	}
+	header := map[string][]string{"Content-Type": {structuredType}}
+	ev, err := schema.Decode(header, body, int(lc.MaxEvent))
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be sent: %w", name, err)
+	}
+	if err := d.sameEvent(a, k, name, ev); err != nil {
+		return nil, err
+	}
+	if err := schema.NewCatalog().Check(ev); err != nil {
+		return nil, fmt.Errorf("%s would be refused again: %w", name, err)
+	}
+	if _, err := lc.Routes.Request(ev); err != nil {
+		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, err)
+	}
+	return &correction{header: header, body: body, digest: schema.Digest(ev)}, nil
+}
+
+// lane returns a lane of the configuration.
+func (d *desk) lane(name string) (config.Lane, bool) {
+	for _, lc := range d.lanes() {
+		if lc.Name == name {
+			return lc, true
+		}
+	}
+	return config.Lane{}, false
+}
+
+// readFile reads one event.
+func readFile(stdin io.Reader, name string) ([]byte, error) {
+	r := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	body, err := io.ReadAll(io.LimitReader(r, maxLine+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return body, nil
+}
+
+// sameEvent refuses another event than the letter's: the intent is that of its
+// source and id. An event that could not be read had neither; then the event of
+// the corrected one must not be known to the lane, or it would be sent twice.
+func (d *desk) sameEvent(a *app, k kept, name string, ev event.Event) error {
+	if k.now.Source != "" || k.now.ID != "" {
+		if ev.Source() != k.now.Source || ev.ID() != k.now.ID {
+			return fmt.Errorf("%s is event %q from %q, but the letter's event is %q from %q; a corrected event keeps both",
+				name, ev.ID(), ev.Source(), k.now.ID, k.now.Source)
+		}
+		return nil
+	}
+	key := consumer.Key(k.Lane, ev.Source(), ev.ID())
+	in, _, err := d.ledger.Load(a.ctx, k.Lane, key)
+	if err != nil {
+		return err
+	}
+	if in.State != consumer.Absent && key != k.Intent {
+		return fmt.Errorf("event %q from %q is known to lane %s already (%s, intent %s), so this letter need not be sent; give it up with weir dead drop %s",
+			ev.ID(), ev.Source(), k.Lane, in.State, key, k.Intent)
+	}
+	return nil
+}
