@@ -106,7 +106,7 @@ func (p *plant) replayRefuses(t *testing.T, intent string) {
 		args []string
 	}{
 		{"which dead letters? name some", 2, []string{"--reason", "x"}},
-		{"which dead letters? name some", 2, []string{intent, "--all", "--reason", "x"}},
+		{"which dead letters? either name some, or give --all", 2, []string{intent, "--all", "--reason", "x"}},
 		{`"` + intent + `" (sales ` + intent + ") is not what the other filters ask for", 1, []string{intent, "--class", "rejected", "--reason", "x"}},
 		{"nothing was sent again; give --yes to do it with 3 dead letters", 2, []string{"--all", "--reason", "x"}},
 		{"--with goes with one intent", 2, []string{intent, "1", "--with", "x", "--reason", "x"}},
