@@ -23,6 +23,7 @@ type candidate struct {
 	intent  Intent
 	rev     uint64
 	request Request
+	digest  string
 	replay  *Replay // the person's order to send, where the intent is dead or in doubt
 }
 
@@ -217,7 +218,7 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
 		return nil, done, err
 	}
-	return &candidate{msg: m, intent: in, rev: rev, request: request, replay: replay}, nil, nil
+	return &candidate{msg: m, intent: in, rev: rev, request: request, digest: schema.Digest(ev), replay: replay}, nil, nil
 }
 
 // translate makes the provider's request of an event.

@@ -176,7 +176,10 @@ func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
 	switch {
 	case c.replay != nil:
 		step.Kind, step.Expect, step.By = StepReplay, c.replay.Expect, c.replay.By
-		step.Reason = c.replay.Reason
+		step.Reason, step.Digest = c.replay.Reason, c.digest
+		if c.digest != c.intent.Digest && c.intent.Digest != "" {
+			step.Reason += " (with a corrected event)"
+		}
 	case c.intent.State == Doubt:
 		step.Kind, step.Reason = StepResend, "sending the same id again"
 	}

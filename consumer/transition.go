@@ -50,6 +50,7 @@ type Step struct {
 	Expect       int       // named decisions: the N that the person saw
 	Nonce        string    // StepClaim, StepResend, StepReplay: fresh
 	Channel      string    // the same: what the conversation is asked for on
+	Digest       string    // StepReplay: of the event that is sent
 	Open         bool      // StepDoubt, StepStale: it can be settled without a person
 	Conversation string    // StepEvidence, StepSettle, StepEnd
 	Session      Session   // StepEvidence
@@ -94,6 +95,9 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Nonce = s.Nonce
 		out.Channel = s.Channel
 		out.Open = s.Kind == StepResend
+		if s.Kind == StepReplay && s.Digest != "" {
+			out.Digest = s.Digest
+		}
 		out.Claimed = now
 		out.NotBefore = time.Time{}
 		out.Class = ""
