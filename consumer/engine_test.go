@@ -432,7 +432,7 @@ func TestH15LanesShareTheirAccountByWeight(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.limit = 4
-		other := &stream{w: w, name: "OTHER"}
+		other := newStream(w, "OTHER")
 		for i := range 200 {
 			w.lead(fmt.Sprintf("%04d", i))
 			r := w.events.msgs[len(w.events.msgs)-1]
@@ -443,7 +443,7 @@ func TestH15LanesShareTheirAccountByWeight(t *testing.T) {
 			second := c.Accounts[0].Lanes[0]
 			second.Name, second.Weight = "m", 3
 			second.Events = queue{p, other}
-			second.Due = queue{p, &stream{w: w, name: "OTHERDUE"}}
+			second.Due = queue{p, newStream(w, "OTHERDUE")}
 			c.Accounts[0].Lanes = append(c.Accounts[0].Lanes, second)
 			for i := range c.Accounts[0].Lanes {
 				c.Accounts[0].Lanes[i].Batch = 1
