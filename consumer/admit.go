@@ -104,7 +104,7 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 	var digest string
 	if refusal == nil {
 		digest = schema.Digest(ev)
-		if in.State != Absent && in.Digest != digest && m.Origin().Intent == "" {
+		if in.State != Absent && digest != in.Digest && digest != in.Former && m.Origin().Intent == "" {
 			done, err := ln.conflict(ctx, m, key, ev, digest)
 			return nil, done, err
 		}
@@ -124,11 +124,14 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 		return ln.screen(ctx, m, in, rev, nil, ev, refusal)
 	case Dead, Doubt:
-		if replay != nil && replay.Expect == in.N {
-			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
+		if replay != nil && replay.Expect != in.N {
+			replay = nil
 		}
-		if in.Open && replay == nil {
-			return ln.reopen(ctx, m, in, rev, ev, refusal)
+		switch {
+		case in.Open && (replay != nil || digest == in.Digest):
+			return ln.reopen(ctx, m, in, rev, replay, ev, refusal)
+		case replay != nil:
+			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
 		}
 	case Started:
 		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
@@ -137,8 +140,8 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		switch {
 		case in.State == Waiting:
 			return ln.screen(ctx, m, in, rev, nil, ev, refusal)
-		case in.State == Doubt && in.Open:
-			return ln.reopen(ctx, m, in, rev, ev, refusal)
+		case in.State == Doubt && in.Open && digest == in.Digest:
+			return ln.reopen(ctx, m, in, rev, nil, ev, refusal)
 		}
 	}
 	return nil, &in, nil

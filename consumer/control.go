@@ -166,7 +166,6 @@ func (ln *lane) status() LaneStatus {
 	a := ln.a
 	a.mu.Lock()
 	limits := ln.limits()
-	settling := a.settling(ln)
 	breaker, refused := a.breaker.State(), a.refused
 	a.mu.Unlock()
 	ln.mu.Lock()
@@ -174,7 +173,7 @@ func (ln *lane) status() LaneStatus {
 	s := LaneStatus{
 		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
 		State: "running", Used: limits.Held, Limit: limits.Limit,
-		Created: ln.created, Settling: settling, Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
+		Created: ln.created, Settling: len(ln.open), Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
 	}
 	switch {
 	case ln.pause != nil:

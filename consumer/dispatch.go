@@ -26,6 +26,7 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 		if c != nil {
 			if p := ln.a.poolOf(c.request.Channel); p != g.pool {
 				ln.unlock(c.intent.Key)
+				msgs[i].rest()
 				ln.park(ctx, p, fetched[i])
 			} else {
 				candidates = append(candidates, c)

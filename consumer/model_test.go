@@ -48,7 +48,6 @@ type world struct {
 	visible  map[string]time.Time                             // from when on an id is found, and honoured
 	hidden   func(it consumer.Item) time.Duration             // how long a new one is not; nil: not at all
 	lists    int
-	noList   bool // lists are refused
 	slotless map[string]bool
 	length   time.Duration // of a call
 	limit    int
@@ -480,7 +479,7 @@ func (p lister) Conversations(context.Context, time.Time) ([]consumer.Conversati
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	p.w.lists++
-	if p.w.gone || p.w.noList || p.dead {
+	if p.w.gone || p.dead {
 		return nil, errors.New("503")
 	}
 	var out []consumer.Conversation

@@ -52,6 +52,7 @@ type Step struct {
 	Channel      string    // the same: what the conversation is asked for on
 	Digest       string    // StepReplay: of the event that is sent
 	Open         bool      // StepDoubt, StepStale: it can be settled without a person
+	Foreign      bool      // StepDoubt, StepPark: our id names another conversation
 	Conversation string    // StepEvidence, StepSettle, StepEnd
 	Session      Session   // StepEvidence
 	NotBefore    time.Time // StepRelease
@@ -95,8 +96,9 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Nonce = s.Nonce
 		out.Channel = s.Channel
 		out.Open = s.Kind == StepResend
-		if s.Kind == StepReplay && s.Digest != "" {
-			out.Digest = s.Digest
+		out.Foreign = false
+		if s.Kind == StepReplay && s.Digest != "" && s.Digest != in.Digest {
+			out.Digest, out.Former = s.Digest, in.Digest
 		}
 		out.Claimed = now
 		out.NotBefore = time.Time{}
@@ -109,14 +111,16 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Waits[s.Class]++
 	case StepDoubt, StepStale:
 		out.Attempts++
-		out.Open = s.Open
+		out.Open, out.Foreign = s.Open, s.Foreign
 	case StepReject, StepRefuse:
 		if to == Doubt {
 			out.Attempts++
 		} else {
 			out.Class = s.Class
 		}
-	case StepPark, StepDrop:
+	case StepPark:
+		out.Open, out.Foreign = false, s.Foreign
+	case StepDrop:
 		out.Open = false
 	case StepEnd:
 		out.Session = Session{}
@@ -201,7 +205,7 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 	out := in.clone()
 	out.Conversation = s.Conversation
 	out.Session = s.Session
-	out.Open = false
+	out.Open, out.Foreign = false, false
 	out.NotBefore = time.Time{}
 	return record(out, Created, s, now), Applied
 }
