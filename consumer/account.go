@@ -121,6 +121,7 @@ func (a *account) limit() (n int) {
 func (a *account) recover(ctx context.Context) error {
 	for _, ln := range a.lanes {
 		now := time.Now()
+		var dropped []Intent
 		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, now.Add(-a.cfg.MaxCall-lateEnds)) {
 			if err != nil {
 				return err
@@ -129,7 +130,11 @@ func (a *account) recover(ctx context.Context) error {
 				ln.sight(entry.Intent.Key, entry.Revision, now)
 			}
 			a.adopt(ln, entry.Intent, now)
+			if entry.Intent.droppedAfter(now.Add(-dedupe)) {
+				dropped = append(dropped, entry.Intent)
+			}
 		}
+		a.e.work.Go(func() { ln.repeat(ctx, dropped) })
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

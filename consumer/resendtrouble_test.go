@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -366,6 +367,36 @@ func TestARedeliveryAfterACorrectionIsNoConflict(t *testing.T) {
 		}
 		if len(w.letters) != 0 || len(w.entries) != 1 {
 			t.Errorf("got %d letters, %d entries; want 0, 1", len(w.letters), len(w.entries))
+		}
+	})
+}
+
+// A person drops a doubt, and the process dies between the ledger and the
+// outcome. Nobody repeats the command.
+func TestH8ADropIsToldAfterACrash(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.answer = lost
+		key := w.lead("0001")
+		p := w.start(t, &process{}, nil)
+		time.Sleep(time.Minute)
+		w.do(func() {
+			p.dieAt, p.dieLate = p.ops+1, true
+			w.answer = nil
+		})
+		cmd, _ := json.Marshal(consumer.Command{Verb: consumer.VerbDrop, Intent: key, Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "called by hand"})
+		p.engine.Control(t.Context(), "l", cmd)
+		p.cancel()
+		if n := w.kinds()["cancelled"]; w.state(key) != consumer.Cancelled || n != 0 {
+			t.Fatalf("at the crash: got %s and %d outcomes, want cancelled and none", w.state(key), n)
+		}
+		for range 2 {
+			p = w.start(t, &process{}, nil)
+			time.Sleep(time.Minute)
+			p.stop(t)
+		}
+		if n := w.kinds()["cancelled"]; n != 1 || len(w.letters) != 0 {
+			t.Errorf("got %d outcomes cancelled and %d letters, want 1 and 0", n, len(w.letters))
 		}
 	})
 }
