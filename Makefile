@@ -14,17 +14,21 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 # Bounds one package's tests; the slowest takes seconds.
 TIMEOUT ?= 8m
 FUZZTIME ?= 30s
+# A failing world prints its history. Its faults come from its seed alone, the
+# order of goroutines does not: go test -run TestStorm
+# ./consumer -from SEED -seeds 1 plays it again.
+SEEDS ?= 1000
 # Ten runs are what benchstat wants before it calls a difference real.
 COUNT ?= 10
 # What "make demo" adds to the command line.
 ARGS ?=
 
-.PHONY: help check fmt fixed vet staticcheck tidy test build soak bench fuzz demo clean
+.PHONY: help check fmt fixed vet staticcheck tidy test storm build soak bench fuzz demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-check: fmt fixed vet staticcheck tidy test ## the gate: all of the following, down to test
+check: fmt fixed vet staticcheck tidy test storm ## the gate: all of the following, down to storm
 
 fmt: ## gofmt has nothing to change
 	@echo '== fmt'
@@ -60,6 +64,10 @@ test: ## all tests, with the race detector, shuffled; a skipped test is a failur
 	@CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname --jsonfile bin/test.json -- \
 		-race -shuffle=on -count=1 -timeout $(TIMEOUT) ./...
 	@$(GO) -C tools run ./noskip "$(CURDIR)/bin/test.json"
+
+storm: ## thousands of small worlds in which everything goes wrong by chance (SEEDS=1000 of each kind)
+	@echo '== storm'
+	@$(GO) test -run '^TestStorm' -count=1 -timeout $(TIMEOUT) ./consumer -seeds $(SEEDS)
 
 build: ## bin/weir
 	$(GO) build -trimpath -o bin/ ./cmd/weir

@@ -23,6 +23,7 @@ type candidate struct {
 	intent  Intent
 	rev     uint64
 	request Request
+	digest  string
 	replay  *Replay // the person's order to send, where the intent is dead or in doubt
 }
 
@@ -103,7 +104,7 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 	var digest string
 	if refusal == nil {
 		digest = schema.Digest(ev)
-		if in.State != Absent && in.Digest != digest && m.Origin().Intent == "" {
+		if in.State != Absent && digest != in.Digest && digest != in.Former && m.Origin().Intent == "" {
 			done, err := ln.conflict(ctx, m, key, ev, digest)
 			return nil, done, err
 		}
@@ -123,11 +124,14 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 		return ln.screen(ctx, m, in, rev, nil, ev, refusal)
 	case Dead, Doubt:
-		if replay != nil && replay.Expect == in.N {
-			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
+		if replay != nil && replay.Expect != in.N {
+			replay = nil
 		}
-		if in.Open && replay == nil {
-			return ln.reopen(ctx, m, in, rev, ev, refusal)
+		switch {
+		case in.Open && (replay != nil || digest == in.Digest):
+			return ln.reopen(ctx, m, in, rev, replay, ev, refusal)
+		case replay != nil:
+			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
 		}
 	case Started:
 		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
@@ -136,8 +140,8 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		switch {
 		case in.State == Waiting:
 			return ln.screen(ctx, m, in, rev, nil, ev, refusal)
-		case in.State == Doubt && in.Open:
-			return ln.reopen(ctx, m, in, rev, ev, refusal)
+		case in.State == Doubt && in.Open && digest == in.Digest:
+			return ln.reopen(ctx, m, in, rev, nil, ev, refusal)
 		}
 	}
 	return nil, &in, nil
@@ -217,7 +221,7 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
 		return nil, done, err
 	}
-	return &candidate{msg: m, intent: in, rev: rev, request: request, replay: replay}, nil, nil
+	return &candidate{msg: m, intent: in, rev: rev, request: request, digest: schema.Digest(ev), replay: replay}, nil, nil
 }
 
 // translate makes the provider's request of an event.

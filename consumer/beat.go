@@ -17,13 +17,11 @@ type beating struct {
 
 // beat wraps the messages and signs their life every so often until stop is
 // called.
-func beat(msgs []Message, every time.Duration) (wrapped []Message, stop func()) {
+func beat(msgs []Message, every time.Duration) (all []*beating, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	wrapped = make([]Message, len(msgs))
-	all := make([]*beating, len(msgs))
+	all = make([]*beating, len(msgs))
 	for i, m := range msgs {
 		all[i] = &beating{Message: m}
-		wrapped[i] = all[i]
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -40,7 +38,7 @@ func beat(msgs []Message, every time.Duration) (wrapped []Message, stop func()) 
 			}
 		}
 	})
-	return wrapped, func() { cancel(); wg.Wait() }
+	return all, func() { cancel(); wg.Wait() }
 }
 
 // sign tells the broker that the message is still worked on. A sign that is

@@ -153,6 +153,37 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 	return next, ln.e.cfg.Outbox.Discard(ctx, next.Lane, next.Key)
 }
 
+// dedupe is how long the broker knows an outcome that it has.
+const dedupe = 23 * time.Hour
+
+// droppedAfter reports whether a person dropped the event after t.
+func (in Intent) droppedAfter(t time.Time) bool {
+	if in.State != Cancelled || len(in.History) == 0 {
+		return false
+	}
+	last := in.History[len(in.History)-1]
+	return last.By != "" && last.At.After(t)
+}
+
+// repeat does again what follows a person's decision to drop an event: no message
+// stands behind it, and the process that took it may have died before (H8).
+func (ln *lane) repeat(ctx context.Context, dropped []Intent) {
+	for _, in := range dropped {
+		err := ln.e.persist(ctx, func(ctx context.Context) error {
+			if err := ln.publish(ctx, in, Cancelled, nil); err != nil {
+				return err
+			}
+			return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)
+		})
+		if err != nil {
+			ln.lg.Error().Err(err).Str("intent", in.Key).Msg("the outcome of a dropped event could not be published")
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
 func stateName(s State) string {
 	if s == Absent {
 		return "unknown"
@@ -166,7 +197,6 @@ func (ln *lane) status() LaneStatus {
 	a := ln.a
 	a.mu.Lock()
 	limits := ln.limits()
-	settling := a.settling(ln)
 	breaker, refused := a.breaker.State(), a.refused
 	a.mu.Unlock()
 	ln.mu.Lock()
@@ -174,7 +204,7 @@ func (ln *lane) status() LaneStatus {
 	s := LaneStatus{
 		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
 		State: "running", Used: limits.Held, Limit: limits.Limit,
-		Created: ln.created, Settling: settling, Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
+		Created: ln.created, Settling: len(ln.open), Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
 	}
 	switch {
 	case ln.pause != nil:

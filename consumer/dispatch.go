@@ -26,6 +26,7 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 		if c != nil {
 			if p := ln.a.poolOf(c.request.Channel); p != g.pool {
 				ln.unlock(c.intent.Key)
+				msgs[i].rest()
 				ln.park(ctx, p, fetched[i])
 			} else {
 				candidates = append(candidates, c)
@@ -176,7 +177,10 @@ func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
 	switch {
 	case c.replay != nil:
 		step.Kind, step.Expect, step.By = StepReplay, c.replay.Expect, c.replay.By
-		step.Reason = c.replay.Reason
+		step.Reason, step.Digest = c.replay.Reason, c.digest
+		if c.digest != c.intent.Digest && c.intent.Digest != "" {
+			step.Reason += " (with a corrected event)"
+		}
 	case c.intent.State == Doubt:
 		step.Kind, step.Reason = StepResend, "sending the same id again"
 	}

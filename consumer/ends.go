@@ -3,9 +3,8 @@ package consumer
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
-
-	"github.com/weirhq/weir/ratelimiter"
 )
 
 // mostPolls is how many GETs for the ends of calls may be under way at once in
@@ -77,12 +76,12 @@ func (a *account) pollEnds(ctx context.Context, now time.Time) time.Time {
 		}
 		a.polling++
 		a.nextPoll = now.Add(a.gap())
-		if all := a.listable(now); len(all) > 0 {
+		if all, since := a.listable(now); len(all) > 0 {
 			a.listing = true
 			for _, s := range all {
 				s.polling = true
 			}
-			a.e.work.Go(func() { a.survey(ctx, all) })
+			a.e.work.Go(func() { a.survey(ctx, all, since) })
 			continue
 		}
 		s.polling = true
@@ -93,34 +92,33 @@ func (a *account) pollEnds(ctx context.Context, now time.Time) time.Time {
 }
 
 // mostOverdue is the slot to ask for first: of those that are due one that is
-// held before one that is not. The caller holds mu.
+// watched before one that is not. The caller holds mu.
 func (a *account) mostOverdue(now time.Time) *slot {
 	var first *slot
-	for _, s := range a.slots {
-		if s.conversation != "" && !s.polling && (first == nil || s.before(first, now)) {
+	for s := range a.watched {
+		if s.conversation != "" && !s.polling && (first == nil || s.poll.Before(first.poll)) {
 			first = s
 		}
+	}
+	for len(a.overdue) > 0 && (first == nil || first.poll.After(now)) {
+		s := a.overdue[len(a.overdue)-1]
+		if !s.polling && a.slots[s.key] == s && !a.watched[s] && !s.poll.After(now) {
+			return s
+		}
+		a.overdue = a.overdue[:len(a.overdue)-1]
 	}
 	return first
 }
 
-// before reports whether s is to be asked for before other.
-func (s *slot) before(other *slot, now time.Time) bool {
-	due, otherDue := !s.poll.After(now), !other.poll.After(now)
-	if due && otherDue && s.held != other.held {
-		return s.held
-	}
-	return s.poll.Before(other.poll)
-}
-
-// listable returns the conversations that a list may show, if the provider has
-// one, none is under way and enough of them are due. The caller holds mu.
-func (a *account) listable(now time.Time) (all []*slot) {
+// listable returns the conversations that a list may show, and since when they
+// were made, if the provider has a list, none is under way and enough of them are
+// due: those that are held, or else the others that are due. The caller holds mu.
+func (a *account) listable(now time.Time) (all []*slot, since time.Time) {
 	if _, ok := a.cfg.Provider.(Lister); !ok || a.listing || now.Before(a.nextList) {
-		return nil
+		return nil, now
 	}
 	due := 0
-	for _, s := range a.slots {
+	for s := range a.watched {
 		if s.conversation == "" || s.polling || s.doubt || s.single {
 			continue
 		}
@@ -130,9 +128,19 @@ func (a *account) listable(now time.Time) (all []*slot) {
 		}
 	}
 	if due < enough {
-		return nil
+		all = slices.DeleteFunc(slices.Clone(a.overdue), func(s *slot) bool {
+			return s.polling || s.single || a.watched[s] || a.slots[s.key] != s || s.poll.After(now)
+		})
+		due = len(all)
 	}
-	return all
+	if due < enough {
+		return nil, now
+	}
+	since = now
+	for _, s := range all {
+		since = earlier(since, s.since)
+	}
+	return all, since
 }
 
 // clockSkew is how far the provider's clock may be behind ours before a list of
@@ -143,11 +151,7 @@ const clockSkew = time.Minute
 // survey asks for many conversations at once. The list tells which ones still
 // live; one that is over, or not there, is asked for by itself: a list may show
 // part of it only.
-func (a *account) survey(ctx context.Context, all []*slot) {
-	since := time.Now()
-	for _, s := range all {
-		since = earlier(since, s.since)
-	}
+func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 	list, err := a.cfg.Provider.(Lister).Conversations(ctx, since.Add(-clockSkew))
 	shown := make(map[string]bool, len(list)) // whether it is over
 	for _, conv := range list {
@@ -185,11 +189,12 @@ func (a *account) follow(ln *lane, in Intent) {
 	key := a.keyOf(in, in.Claims)
 	s := a.slots[key]
 	if s == nil {
-		s = a.hold(ln, a.pool(in.Channel), key, in.Claimed)
-		s.held, s.until = false, time.Now()
+		s = a.enter(ln, a.pool(in.Channel), key, in.Claimed, false)
+		s.until = time.Now()
 		s.next(s.until)
 	}
 	s.conversation, s.doubt = in.Conversation, false
+	a.file(s)
 	a.wake()
 }
 
@@ -197,7 +202,7 @@ func (a *account) follow(ln *lane, in Intent) {
 // if it is over, or if it is a doubt's and certainly does not exist.
 func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	began := time.Now()
-	conv, err := a.cfg.Provider.Conversation(ctx, id)
+	conv, err := a.look(ctx, s.pool, id)
 	now := time.Now()
 	a.mu.Lock()
 	doubt, pair := s.doubt, s.pair
@@ -207,21 +212,15 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	}
 	a.mu.Lock()
 	ended := err == nil && conv.Ended && !s.doubt
-	absent := errors.Is(err, ErrNotFound) && s.doubt && !now.Before(s.absent)
+	absent := errors.Is(err, ErrNotFound) && s.doubt && !began.Before(s.absent)
 	if ended && s.pool.counted {
 		a.measured(conv)
 	}
 	a.polling--
-	s.polling = false
+	s.polling, s.single = false, false
 	s.next(now)
 	if (ended || absent) && a.slots[s.key] == s {
-		delete(a.slots, s.key)
-		s.free()
-	}
-	if conv.Header != nil { // beside an error, too: a 429 speaks of everything
-		s.pool.observe(ratelimiter.Outcome{
-			Began: began, Done: now, Reading: ratelimiter.Parse(conv.Header, a.cfg.Headers, now),
-		})
+		a.drop(s)
 	}
 	a.wake()
 	a.mu.Unlock()

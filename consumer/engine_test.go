@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/ratelimiter"
+	"github.com/weirhq/weir/schema"
 )
 
 func TestEachEventIsOneConversation(t *testing.T) {
@@ -319,6 +320,47 @@ func TestH9AReplayCountsOnlyForTheStateThatThePersonSaw(t *testing.T) {
 	}
 }
 
+// A person sends a corrected event in a dead one's place: its content counts from
+// then on, and the old one is another event's.
+func TestH26AReplayMayCorrectTheEvent(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		key := w.leadWith("0001", map[string]any{"id": "0001"})
+		p := w.start(t, &process{}, nil)
+		time.Sleep(10 * time.Second)
+		if got := w.state(key); got != consumer.Dead {
+			t.Fatalf("without a number: got %s, want dead", got)
+		}
+		w.lead("0001") // corrected; meant for the due stream
+		var corrected *record
+		w.do(func() {
+			corrected = w.events.msgs[1]
+			w.events.msgs = w.events.msgs[:1]
+		})
+		r := w.due.publish(corrected.header, corrected.data)
+		w.do(func() {
+			r.intent, r.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "number found"}
+		})
+		time.Sleep(5 * time.Minute)
+		p.stop(t)
+		in := w.entries["l."+key].intent
+		ev, err := schema.Decode(corrected.header, corrected.data, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in.State != consumer.Ended || in.Digest != schema.Digest(ev) || len(w.posts) != 1 || w.posts[0].Items[0].Request.Pair != "+14155550001" {
+			t.Errorf("got %s with digest %q after %d requests, want ended by a call to the corrected number", in.State, in.Digest, len(w.posts))
+		}
+		told := false
+		for _, line := range in.History {
+			told = told || line.By == "ana" && strings.Contains(line.Reason, "corrected")
+		}
+		if !told {
+			t.Errorf("timeline: got %+v, want the correction in it", in.History)
+		}
+	})
+}
+
 func TestH11AForeignClaimIsLiveAndThenADoubt(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -390,7 +432,7 @@ func TestH15LanesShareTheirAccountByWeight(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.limit = 4
-		other := &stream{w: w, name: "OTHER"}
+		other := newStream(w, "OTHER")
 		for i := range 200 {
 			w.lead(fmt.Sprintf("%04d", i))
 			r := w.events.msgs[len(w.events.msgs)-1]
@@ -401,7 +443,7 @@ func TestH15LanesShareTheirAccountByWeight(t *testing.T) {
 			second := c.Accounts[0].Lanes[0]
 			second.Name, second.Weight = "m", 3
 			second.Events = queue{p, other}
-			second.Due = queue{p, &stream{w: w, name: "OTHERDUE"}}
+			second.Due = queue{p, newStream(w, "OTHERDUE")}
 			c.Accounts[0].Lanes = append(c.Accounts[0].Lanes, second)
 			for i := range c.Accounts[0].Lanes {
 				c.Accounts[0].Lanes[i].Batch = 1

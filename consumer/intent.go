@@ -50,11 +50,16 @@ type Intent struct {
 
 	Source, ID, Type string // of the event; Source and ID are empty if it had none
 	Digest           string // of type and data: schema.Digest
+	Former           string // Digest before a person corrected the event
 
 	// Open, in doubt and in the claim that follows, says that the doubt is to be
 	// settled without a person: by looking our id up and sending the same id
 	// again. Else a doubt is parked.
 	Open bool
+
+	// Foreign says of a doubt that our id names a conversation which is not the
+	// one that was asked for: found under the id is no evidence.
+	Foreign bool
 
 	Channel      string   // of the newest claim: where the provider counts channels apart
 	Conversation string   // the provider's id, once known

@@ -33,7 +33,8 @@ type lane struct {
 	alone    map[string]bool      // intents that must be the only item of their request
 	marks    map[string]uint64    // created, when the intent last had an error of its own
 	delayed  map[place]delayed    // messages given back with a delay
-	doubts   map[string]time.Time // open doubts that an answer made, by intent
+	doubts   map[string]time.Time // doubts that wait for a person, by intent, since when
+	open     map[string]bool      // doubts that settle themselves
 	created  uint64               // conversations created by this process
 	refusal  string               // the newest rejection
 	refusals int                  // how many equal ones in a row, with nothing created between
@@ -92,6 +93,7 @@ func newLane(a *account, cfg LaneConfig) *lane {
 		marks:   make(map[string]uint64),
 		delayed: make(map[place]delayed),
 		doubts:  make(map[string]time.Time),
+		open:    make(map[string]bool),
 	}
 }
 

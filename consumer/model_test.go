@@ -32,6 +32,9 @@ type world struct {
 	revision    uint64
 	outcomes    map[string]event.Event // by id
 	order       []string               // of durable acts, as "publish created", "keep dead", "ack" …
+	history     []string               // of all acts, with their time; only where a test asks for it
+	began       time.Time
+	told        bool // history is kept
 	letters     map[string]consumer.Letter
 	pauses      map[string]string
 
@@ -45,7 +48,6 @@ type world struct {
 	visible  map[string]time.Time                             // from when on an id is found, and honoured
 	hidden   func(it consumer.Item) time.Duration             // how long a new one is not; nil: not at all
 	lists    int
-	noList   bool // lists are refused
 	slotless map[string]bool
 	length   time.Duration // of a call
 	limit    int
@@ -66,15 +68,27 @@ func newWorld() *world {
 		made: make(map[string][]string), live: make(map[string]time.Time),
 		length: 20 * time.Second, limit: 3,
 	}
-	w.events, w.due = &stream{w: w, name: "EVENTS"}, &stream{w: w, name: "DUE"}
+	w.events = newStream(w, "EVENTS")
+	w.due = newStream(w, "DUE")
 	return w
 }
 
 // stream is the model of one stream with one consumer.
 type stream struct {
-	w    *world
-	name string
-	msgs []*record
+	w       *world
+	name    string
+	msgs    []*record
+	changed chan struct{} // closed and replaced when a message may be ready sooner
+}
+
+func newStream(w *world, name string) *stream {
+	return &stream{w: w, name: name, changed: make(chan struct{})}
+}
+
+// stir wakes the fetches that wait. The caller holds w.mu.
+func (s *stream) stir() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 type record struct {
@@ -97,6 +111,7 @@ func (s *stream) publish(header map[string][]string, data []byte) *record {
 	defer s.w.mu.Unlock()
 	r := &record{seq: uint64(len(s.msgs) + 1), header: header, data: data, ready: time.Now()}
 	s.msgs = append(s.msgs, r)
+	s.stir()
 	return r
 }
 
@@ -118,6 +133,13 @@ type process struct {
 }
 
 var errKilled = errors.New("killed")
+
+// note enters an act into the history. The caller holds w.mu.
+func (w *world) note(format string, args ...any) {
+	if w.told {
+		w.history = append(w.history, fmt.Sprintf("%9.3fs  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+	}
+}
 
 // act reports whether an act of the process may have its effect, and then
 // whether the process still lives to see it. The caller holds w.mu.
@@ -143,20 +165,35 @@ func (q queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
 	for {
 		q.p.w.mu.Lock()
 		var out []consumer.Message
-		now := time.Now()
+		now, next := time.Now(), deadline
 		for _, r := range q.s.msgs {
-			if len(out) < n && !q.p.dead && !r.acked && !r.ready.After(now) {
+			switch {
+			case r.acked || q.p.dead || len(out) >= n:
+			case r.ready.After(now):
+				next = earliest(next, r.ready)
+			default:
 				r.ready = now.Add(ackWait)
 				r.delivered++
 				out = append(out, &message{p: q.p, s: q.s, r: r})
 			}
 		}
+		changed := q.s.changed
 		q.p.w.mu.Unlock()
 		if len(out) > 0 || !now.Before(deadline) {
 			return out, nil
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-time.After(next.Sub(now)):
+		case <-changed:
+		}
 	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 type message struct {
@@ -180,6 +217,7 @@ func (m *message) Ack(context.Context) error {
 	if effect {
 		m.r.acked = true
 		m.p.w.order = append(m.p.w.order, "ack")
+		m.p.w.note("ack %s %d", m.s.name, m.r.seq)
 	}
 	return killed(seen)
 }
@@ -191,6 +229,8 @@ func (m *message) Nak(delay time.Duration) error {
 		return errKilled
 	}
 	m.r.ready = time.Now().Add(delay)
+	m.p.w.note("nak %s %d for %v", m.s.name, m.r.seq, delay)
+	m.s.stir()
 	return nil
 }
 
@@ -239,6 +279,7 @@ func (p *process) Store(_ context.Context, in consumer.Intent, revision uint64) 
 		p.w.revision++
 		p.w.entries[key] = stored{in, p.w.revision}
 		p.w.order = append(p.w.order, "store "+string(in.State))
+		p.w.note("store %s: %s, n %d, claim %d: %s (seen: %v, %v)", in.ID, in.State, in.N, in.Claims, in.Reason, seen, err)
 	}
 	return p.w.revision, errors.Join(err, killed(seen))
 }
@@ -268,6 +309,7 @@ func (p *process) Publish(_ context.Context, _, kind string, ev event.Event) err
 	if effect {
 		p.w.outcomes[ev.ID()] = ev
 		p.w.order = append(p.w.order, "publish "+kind)
+		p.w.note("publish %s of %s (seen: %v)", kind, ev.Subject(), seen)
 	}
 	return killed(seen)
 }
@@ -279,6 +321,7 @@ func (p *process) Keep(_ context.Context, l consumer.Letter) error {
 	if effect {
 		p.w.letters[l.Intent] = l
 		p.w.order = append(p.w.order, "keep "+string(l.State))
+		p.w.note("keep %s of %s (seen: %v)", l.State, l.ID, seen)
 	}
 	return killed(seen)
 }
@@ -325,6 +368,9 @@ func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
 			answer = (*world).accept
 		}
 		a = answer(p.w, b)
+		for i, it := range b.Items {
+			p.w.note("post %s, attempt %d: %v (status %d), made so far %v", it.Intent, it.Attempt, a.Results[i].Verdict, a.Status, p.w.made[it.Intent])
+		}
 	} else {
 		a = all(b, consumer.VerdictDoubt, "dead process")
 	}
@@ -433,7 +479,7 @@ func (p lister) Conversations(context.Context, time.Time) ([]consumer.Conversati
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	p.w.lists++
-	if p.w.gone || p.w.noList || p.dead {
+	if p.w.gone || p.dead {
 		return nil, errors.New("503")
 	}
 	var out []consumer.Conversation

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/weirhq/weir/ratelimiter"
+	"github.com/weirhq/weir/schema"
 )
 
 // A doubt settles itself where the provider takes our id, and makes one
@@ -26,50 +29,28 @@ import (
 // event that is delivered again.
 
 // heal gives the message of an open doubt back until its id can be sent again.
-func (ln *lane) heal(ctx context.Context, c *candidate, in Intent, r Result, m meaning) {
-	if in.Attempts >= ln.cfg.Attempts {
-		ln.surrender(ctx, c, in, fmt.Sprintf("%d requests with the same id did not tell what became of it; the last one: %s", in.Attempts, in.Reason))
-		return
-	}
-	now := time.Now()
-	ln.sight(in.Key, c.rev, now)
+func (ln *lane) heal(c *candidate, in Intent, r Result, m meaning) {
+	ln.sight(in.Key, c.rev, time.Now())
 	wait := ln.a.cfg.VisibleAfter
 	if r.Verdict != VerdictDoubt && r.Verdict != VerdictRejected {
 		wait = max(wait, ln.delay(c, in, r, m))
 	}
+	ln.unsettled(in.Key)
 	ln.giveBack(c.msg, wait, false)
-}
-
-// surrender parks the doubt and concludes it.
-func (ln *lane) surrender(ctx context.Context, c *candidate, in Intent, reason string) {
-	var done *Intent
-	err := ln.e.persist(ctx, func(ctx context.Context) (err error) {
-		done, err = ln.give(ctx, in, c.rev, reason)
-		return err
-	})
-	if err != nil {
-		ln.lg.Error().Err(err).Str("intent", in.Key).Msg("the doubt could not be parked; it will be tried again")
-		return
-	}
-	ln.finish(ctx, c.msg, *done)
-}
-
-// give hands an open doubt to a person, in the ledger; its durable steps are
-// left to finish.
-func (ln *lane) give(ctx context.Context, in Intent, rev uint64, reason string) (*Intent, error) {
-	done, err := ln.decide(ctx, in, rev, Step{Kind: StepPark, Reason: reason})
-	if err == nil && done.parked() {
-		ln.doubt(ctx, in.Key, reason)
-	}
-	return done, err
 }
 
 // reopen takes an open doubt as far as it goes without a person: its
 // conversation is found, its id is to be sent again (a candidate), it has to
-// wait, or it is parked.
-func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, ev event.Event, refusal error) (*candidate, *Intent, error) {
+// wait, or it is parked. Where a person ordered it to be sent again, it is looked
+// for all the same (H10).
+func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, *Intent, error) {
+	ln.unsettled(in.Key)
 	now := time.Now()
-	wait := max(ln.a.cfg.VisibleAfter-now.Sub(ln.sight(in.Key, rev, now)), time.Until(in.NotBefore))
+	blind, trouble := ln.a.blind(now)
+	wait := max(ln.a.cfg.VisibleAfter-now.Sub(ln.sight(in.Key, rev, now)), time.Until(in.NotBefore), blind)
+	if errors.Is(trouble, ErrUnauthorized) && now.Sub(in.Claimed) > ln.a.cfg.MaxCall {
+		return ln.parked(ctx, in, rev, "what became of it cannot be looked up: "+trouble.Error())
+	}
 	if wait > 0 {
 		ln.giveBack(m, wait, false)
 		return nil, nil, nil
@@ -86,17 +67,18 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, ev
 	case in.Attempts >= ln.cfg.Attempts:
 		return ln.parked(ctx, in, rev, fmt.Sprintf("%d requests did not tell what became of it: %s", in.Attempts, in.Reason))
 	}
-	conv, err := ln.a.cfg.Provider.Conversation(ctx, in.Key)
+	conv, err := ln.a.look(ctx, ln.a.poolOf(request.Channel), in.Key)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return &candidate{msg: m, intent: in, rev: rev, request: request}, nil, nil
+		return &candidate{msg: m, intent: in, rev: rev, request: request, digest: schema.Digest(ev), replay: replay}, nil, nil
 	case err != nil:
 		ln.complain(err)
 		ln.giveBack(m, 5*time.Second, false)
 		return nil, nil, nil
 	case foreign(conv, request.Pair):
 		ln.lg.Error().Str("intent", in.Key).Msg("our id names a conversation that differs from the one asked for")
-		return ln.parked(ctx, in, rev, foreignReason)
+		done, err := ln.give(ctx, in, rev, Step{Kind: StepPark, Foreign: true, Reason: foreignReason})
+		return nil, done, err
 	}
 	done, err := ln.decide(ctx, in, rev, found(in, conv))
 	if err != nil {
@@ -106,9 +88,19 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, ev
 	return nil, done, nil
 }
 
+// give hands an open doubt to a person, in the ledger; its durable steps are
+// left to finish.
+func (ln *lane) give(ctx context.Context, in Intent, rev uint64, step Step) (*Intent, error) {
+	done, err := ln.decide(ctx, in, rev, step)
+	if err == nil && done.parked() {
+		ln.doubt(ctx, in.Key, step.Reason)
+	}
+	return done, err
+}
+
 // parked is give in the shape of reopen.
 func (ln *lane) parked(ctx context.Context, in Intent, rev uint64, reason string) (*candidate, *Intent, error) {
-	done, err := ln.give(ctx, in, rev, reason)
+	done, err := ln.give(ctx, in, rev, Step{Kind: StepPark, Reason: reason})
 	return nil, done, err
 }
 
@@ -141,7 +133,7 @@ func (ln *lane) witness(ctx context.Context, s *slot, conv Conversation) error {
 	if err != nil {
 		return err
 	}
-	if in.State == Started { // an answer may still come
+	if in.State == Started || in.Foreign { // an answer may still come; a person has to look
 		return nil
 	}
 	step := found(in, conv)
@@ -161,6 +153,7 @@ func (ln *lane) witness(ctx context.Context, s *slot, conv Conversation) error {
 	ln.mu.Lock()
 	delete(ln.doubts, key)
 	ln.mu.Unlock()
+	ln.settled(key)
 	ln.a.confirm(s)
 	return ln.discard(ctx, in)
 }
@@ -170,17 +163,48 @@ func (a *account) confirm(s *slot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.doubt = false
+	a.file(s)
 }
 
-// settling counts a lane's doubts that settle themselves. The caller holds mu.
-func (a *account) settling(ln *lane) (n int) {
-	if !a.cfg.TakesID {
-		return 0
+// look asks the provider for one conversation, and enters what the answer's
+// headers say. One that fails shuts the eyes of reopen for a while: looks that
+// hang must not take the lane's time from the events that can be sent.
+func (a *account) look(ctx context.Context, p *pool, id string) (Conversation, error) {
+	began := time.Now()
+	conv, err := a.cfg.Provider.Conversation(ctx, id)
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		a.blindUntil, a.blindness = now.Add(a.cfg.VisibleAfter), err
 	}
-	for _, s := range a.slots {
-		if s.ln == ln && s.doubt {
-			n++
-		}
+	if conv.Header != nil { // beside an error, too: a 429 speaks of everything
+		p.observe(ratelimiter.Outcome{
+			Began: began, Done: now, Reading: ratelimiter.Parse(conv.Header, a.cfg.Headers, now),
+		})
 	}
-	return n
+	return conv, err
+}
+
+// blind is for how long reopen looks for nothing, and why.
+func (a *account) blind(now time.Time) (time.Duration, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.blindUntil.After(now) {
+		return 0, nil
+	}
+	return a.blindUntil.Sub(now), a.blindness
+}
+
+// unsettled counts an open doubt, for display, until it is settled.
+func (ln *lane) unsettled(key string) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.open[key] = true
+}
+
+func (ln *lane) settled(key string) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	delete(ln.open, key)
 }

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -39,10 +40,6 @@ type rooms struct {
 // park puts a message into the room of a pool, and opens the room if it is the
 // first.
 func (ln *lane) park(ctx context.Context, p *pool, m Message) {
-	if ctx.Err() != nil {
-		refuse(m)
-		return
-	}
 	ln.rooms.mu.Lock()
 	r := ln.rooms.all[p]
 	if r == nil {
@@ -56,6 +53,9 @@ func (ln *lane) park(ctx context.Context, p *pool, m Message) {
 	r.mu.Lock()
 	r.msgs = append(r.msgs, m)
 	r.mu.Unlock()
+	if ctx.Err() != nil { // the room may be closed already
+		r.empty()
+	}
 	select {
 	case r.came <- struct{}{}:
 	default:
@@ -144,7 +144,10 @@ func (r *room) wait(ctx context.Context, w *waiter, got chan *grant, changed <-c
 
 // serve sends as many messages as the grant allows.
 func (r *room) serve(ctx context.Context, g *grant) {
-	msgs := r.take(g.n)
+	var msgs []Message
+	if ctx.Err() == nil {
+		msgs = r.take(g.n)
+	}
 	if unused := g.n - len(msgs); unused > 0 {
 		g.release(unused)
 	}
@@ -169,7 +172,7 @@ func (r *room) sign() {
 
 // empty gives all messages back.
 func (r *room) empty() {
-	for _, m := range r.take(roomMessages + mostFlying*r.ln.cfg.Batch) {
+	for _, m := range r.take(math.MaxInt) {
 		refuse(m)
 	}
 }

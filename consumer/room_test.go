@@ -231,27 +231,6 @@ func TestAFullChannelDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
-// A credential that may read one conversation may still be refused the list.
-func TestAListThatFailsDelaysNoEnd(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, w *world) {
-		edit := ids(w)
-		w.limit, w.length, w.noList = 20, time.Minute, true
-		for i := range 20 {
-			w.lead(fmt.Sprintf("%04d", i))
-		}
-		p := w.start(t, &process{}, func(c *consumer.Config) {
-			edit(c)
-			c.Accounts[0].Provider = lister{c.Accounts[0].Provider.(*process)}
-		})
-		time.Sleep(4 * time.Minute)
-		p.stop(t)
-		if diff := cmp.Diff(map[string]int{"created": 20, "ended": 20}, w.kinds()); diff != "" {
-			t.Errorf("outcomes (-want +got):\n%s", diff)
-		}
-	})
-}
-
 // Many live conversations cost one list, not a look each.
 func TestManyEndsAreAskedForByList(t *testing.T) {
 	t.Parallel()

@@ -34,7 +34,7 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 		return
 	}
 	if in.State == Doubt && in.Open {
-		ln.heal(ctx, c, in, r, m)
+		ln.heal(c, in, r, m)
 		return
 	}
 	if in.State == Waiting {
@@ -85,7 +85,8 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 		return release("unauthorized", 0)
 	case VerdictRejected:
 	default:
-		s.Kind, s.Open = StepDoubt, ln.cfg.Resend && !r.Foreign && in.Attempts+1 < ln.cfg.Attempts
+		s.Kind, s.Foreign = StepDoubt, r.Foreign
+		s.Open = ln.cfg.Resend && !r.Foreign && in.Attempts+1 < ln.cfg.Attempts
 		if !s.Open {
 			ln.doubt(ctx, in.Key, r.Reason)
 		}
@@ -193,6 +194,7 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 		ln.giveBack(m, 5*time.Second, false) // another process has it now
 		return
 	}
+	ln.settled(in.Key)
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		err := ln.conclude(ctx, m, in)
 		if err != nil {

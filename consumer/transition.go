@@ -50,7 +50,9 @@ type Step struct {
 	Expect       int       // named decisions: the N that the person saw
 	Nonce        string    // StepClaim, StepResend, StepReplay: fresh
 	Channel      string    // the same: what the conversation is asked for on
+	Digest       string    // StepReplay: of the event that is sent
 	Open         bool      // StepDoubt, StepStale: it can be settled without a person
+	Foreign      bool      // StepDoubt, StepPark: our id names another conversation
 	Conversation string    // StepEvidence, StepSettle, StepEnd
 	Session      Session   // StepEvidence
 	NotBefore    time.Time // StepRelease
@@ -94,6 +96,10 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Nonce = s.Nonce
 		out.Channel = s.Channel
 		out.Open = s.Kind == StepResend
+		out.Foreign = false
+		if s.Kind == StepReplay && s.Digest != "" && s.Digest != in.Digest {
+			out.Digest, out.Former = s.Digest, in.Digest
+		}
 		out.Claimed = now
 		out.NotBefore = time.Time{}
 		out.Class = ""
@@ -105,14 +111,16 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Waits[s.Class]++
 	case StepDoubt, StepStale:
 		out.Attempts++
-		out.Open = s.Open
+		out.Open, out.Foreign = s.Open, s.Foreign
 	case StepReject, StepRefuse:
 		if to == Doubt {
 			out.Attempts++
 		} else {
 			out.Class = s.Class
 		}
-	case StepPark, StepDrop:
+	case StepPark:
+		out.Open, out.Foreign = false, s.Foreign
+	case StepDrop:
 		out.Open = false
 	case StepEnd:
 		out.Session = Session{}
@@ -197,7 +205,7 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 	out := in.clone()
 	out.Conversation = s.Conversation
 	out.Session = s.Session
-	out.Open = false
+	out.Open, out.Foreign = false, false
 	out.NotBefore = time.Time{}
 	return record(out, Created, s, now), Applied
 }

@@ -184,7 +184,7 @@ func TestALaneWhoseDeadLettersFailDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.limit = 10
-		other := &stream{w: w, name: "OTHER"}
+		other := newStream(w, "OTHER")
 		for i := range 50 {
 			w.leadWith(fmt.Sprintf("bad%d", i), map[string]any{"id": "bad"})
 		}
@@ -201,7 +201,7 @@ func TestALaneWhoseDeadLettersFailDoesNotStopTheOthers(t *testing.T) {
 				return nil
 			}}
 			second := c.Accounts[0].Lanes[0]
-			second.Name, second.Events, second.Due = "m", queue{p, other}, queue{p, &stream{w: w, name: "OTHERDUE"}}
+			second.Name, second.Events, second.Due = "m", queue{p, other}, queue{p, newStream(w, "OTHERDUE")}
 			c.Accounts[0].Lanes = append(c.Accounts[0].Lanes, second)
 		})
 		time.Sleep(5 * time.Minute) // 60 calls of 20 s in 10 slots take 2

@@ -54,8 +54,10 @@ type entry struct {
 	ID     string `json:"id,omitzero"`
 	Type   string `json:"type,omitzero"`
 	Digest string `json:"digest,omitzero"`
+	Former string `json:"former,omitzero"` // digest
 
 	Open         bool     `json:"open,omitzero"`
+	Foreign      bool     `json:"foreign,omitzero"`
 	Channel      string   `json:"channel,omitzero"`
 	Conversation string   `json:"conversation,omitzero"`
 	Greeting     string   `json:"greeting,omitzero"`
@@ -111,7 +113,7 @@ func newEntry(in consumer.Intent, write string) entry {
 		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
 		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
-		Open: in.Open, Channel: schema.Cut(in.Channel, maxCause),
+		Former: in.Former, Open: in.Open, Foreign: in.Foreign, Channel: schema.Cut(in.Channel, maxCause),
 		Conversation: in.Conversation, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
 		Greeting: schema.Cut(in.Session.Greeting, maxGreeting), Join: in.Session.Join.Reveal(),
 		First: in.First.UTC(),
@@ -192,7 +194,7 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		N: e.N, Claims: e.Claims, Attempts: e.Attempts, Waits: e.Waits,
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
 		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
-		Open: e.Open, Channel: e.Channel,
+		Former: e.Former, Open: e.Open, Foreign: e.Foreign, Channel: e.Channel,
 		Conversation: e.Conversation, Others: e.Others, Class: e.Class, Reason: e.Reason,
 		Session: consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
 		First:   e.First,
