@@ -46,7 +46,8 @@ type letterRow struct {
 // row is the letter's line, in the ledger's words where it has them.
 func (k kept) row() letterRow {
 	return letterRow{
-		Lane: k.Lane, Intent: k.Intent, ID: k.ID, Type: k.Type, Source: k.Source,
+		Lane: k.Lane, Intent: k.Intent,
+		ID: cmp.Or(k.now.ID, k.ID), Type: cmp.Or(k.now.Type, k.Type), Source: cmp.Or(k.now.Source, k.Source),
 		Class: k.class(), Reason: k.reason(), N: k.now.N,
 		Claims: k.now.Claims, Attempts: k.now.Attempts, First: k.First, Last: k.Last,
 	}

@@ -22,7 +22,7 @@ type deadAct struct {
 	decision
 }
 
-// check refuses what does not say which letters are meant.
+// check refuses what does not say, or not well, which letters are meant.
 func (c *deadAct) check() error {
 	if c.All && len(c.Intents) > 0 {
 		return usageError{errors.New("which dead letters? either name some, or give --all")}
@@ -30,7 +30,8 @@ func (c *deadAct) check() error {
 	if !c.All && c.empty() {
 		return usageError{errors.New("which dead letters? name some (see weir dead list), give a filter such as --class, or give --all")}
 	}
-	return nil
+	_, err := c.takes(time.Now())
+	return err
 }
 
 // act is what a command does with one letter.

@@ -61,14 +61,15 @@ func (f letterFilter) takes(now time.Time) (func(kept) bool, error) {
 	}
 	text := strings.ToLower(f.Text)
 	return func(k kept) bool {
+		r := k.row()
 		switch {
-		case f.Lane != "" && k.Lane != f.Lane:
-		case len(f.Class) > 0 && !slices.Contains(f.Class, k.class()):
-		case f.Type != "" && !likeType(f.Type, k.Type):
-		case f.Source != "" && k.Source != f.Source:
-		case f.ID != "" && k.ID != f.ID:
-		case !since.IsZero() && k.Last.Before(since):
-		case !until.IsZero() && !k.Last.Before(until):
+		case f.Lane != "" && r.Lane != f.Lane:
+		case len(f.Class) > 0 && !slices.Contains(f.Class, r.Class):
+		case f.Type != "" && !likeType(f.Type, r.Type):
+		case f.Source != "" && r.Source != f.Source:
+		case f.ID != "" && r.ID != f.ID:
+		case !since.IsZero() && r.Last.Before(since):
+		case !until.IsZero() && !r.Last.Before(until):
 		case text != "" && !k.holds(text):
 		default:
 			return true

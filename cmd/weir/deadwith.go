@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 
@@ -19,14 +18,14 @@ type correction struct {
 	digest string
 }
 
-// correction reads a corrected event, and refuses what the lane would refuse,
-// as far as that can be told without the provider.
+// correction reads a corrected event, and refuses what the lane would refuse
+// without asking its provider.
 func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
-	lc, ok := d.lane(k.Lane)
+	ac, lc, ok := d.lane(k.Lane)
 	if !ok {
 		return nil, fmt.Errorf("the configuration has no lane %s, so the event cannot be tried", k.Lane)
 	}
-	body, err := readFile(a.stdin, name)
+	body, err := readEvent(a, name)
 	if err != nil {
 		return nil, err
 	}
@@ -39,35 +38,47 @@ func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
 		return nil, err
 	}
 	if err := schema.NewCatalog().Check(ev); err != nil {
-		return nil, fmt.Errorf("%s would be refused again: %w", name, err)
+		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, err)
 	}
-	if _, err := lc.Routes.Request(ev); err != nil {
+	request, err := lc.Routes.Request(ev)
+	if err == nil {
+		err = prepare(a, ac, request)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, err)
 	}
 	return &correction{header: header, body: body, digest: schema.Digest(ev)}, nil
 }
 
-// lane returns a lane of the configuration.
-func (d *desk) lane(name string) (config.Lane, bool) {
-	for _, lc := range d.lanes() {
+// lane returns a lane of the configuration with its account.
+func (d *desk) lane(name string) (config.Account, config.Lane, bool) {
+	for ac, lc := range d.lanes() {
 		if lc.Name == name {
-			return lc, true
+			return ac, lc, true
 		}
 	}
-	return config.Lane{}, false
+	return config.Account{}, config.Lane{}, false
 }
 
-// readFile reads one event.
-func readFile(stdin io.Reader, name string) ([]byte, error) {
-	r := stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
+// prepare tries whether the provider's client takes a request. It sends nothing,
+// so the credentials, which the command's user need not have, are none.
+func prepare(a *app, ac config.Account, request map[string]any) error {
+	ac.Auth = config.Auth{Bearer: "none", Token: "none"}
+	client, err := provider(a.quiet(), ac)
+	if err != nil {
+		return err
 	}
+	_, err = client.Prepare(request)
+	return err
+}
+
+// readEvent reads a file, or standard input, as far as an event may reach.
+func readEvent(a *app, name string) ([]byte, error) {
+	r, err := (&publisher{app: a}).open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
 	body, err := io.ReadAll(io.LimitReader(r, maxLine+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
