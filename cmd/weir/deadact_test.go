@@ -535,3 +535,36 @@ func TestMaskedJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestChangedSinceItWasSeen orders letters whose events went on after a person
+// had seen them: nothing is sent.
+func TestChangedSinceItWasSeen(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	s := p.broker(t)
+	d := &desk{cfg: s.cfg, broker: s.broker, ledger: s.ledger}
+	for i, tt := range []struct {
+		now    consumer.Intent
+		letter int // the newest letter's step
+		want   verdict
+	}{
+		{consumer.Intent{State: consumer.Dead, N: 3}, 3, verdict{fateSent, "will be sent again"}},
+		{consumer.Intent{State: consumer.Dead, N: 5}, 5, changedVerdict},
+		{consumer.Intent{State: consumer.Dead, N: 3}, 1, unkeptVerdict},
+		{consumer.Intent{State: consumer.Created, N: 5, Conversation: "c"}, 3, verdict{fateDone, "already created"}},
+	} {
+		tt.now.ID = strconv.Itoa(i)
+		key := p.rest(t, s, tt.now, tt.letter, consumer.Letter{})
+		seen := kept{
+			Letter: consumer.Letter{Lane: "sales", Intent: key, State: consumer.Dead, N: 3},
+			now:    consumer.Intent{State: consumer.Dead, N: 3},
+		}
+		got, err := d.order(t.Context(), seen, consumer.Replay{By: "ana", Reason: "x"}, nil)
+		if err != nil || got != tt.want {
+			t.Errorf("%s at step %d: got %+v (%v), want %+v", tt.now.State, tt.now.N, got, err, tt.want)
+		}
+	}
+	if got := contents(t, s, broker.StreamLater); len(got) != 1 {
+		t.Errorf("orders: got %d, want 1", len(got))
+	}
+}
