@@ -118,7 +118,11 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 	replay := m.Origin().Replay
 	switch in.State {
 	case Absent, Waiting:
-		if wait := time.Until(in.NotBefore); wait > 0 {
+		switch wait := time.Until(in.NotBefore); {
+		case wait > ln.e.cfg.Long && in.Later:
+			ln.postpone(ctx, m, in)
+			return nil, nil, nil
+		case wait > 0:
 			ln.giveBack(m, wait, false)
 			return nil, nil, nil
 		}
