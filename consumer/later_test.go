@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +84,51 @@ func TestH4ACrashLosesNoPostponedEvent(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// An event that the ledger may have forgotten is not sent: it may have been, and
+// its entry pruned. One that it knows is judged by what it knows.
+func TestH20TooOldToKnow(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for name, tt := range map[string]struct {
+		told, stored time.Duration // the age that the event tells, and that of its message
+		known        bool
+		want         consumer.State
+	}{
+		"young":                     {told: 80 * day, stored: 80 * day, want: consumer.Ended},
+		"no time told":              {want: consumer.Ended},
+		"as it says":                {told: 90 * day, want: consumer.Dead},
+		"as the stream says":        {stored: 90 * day, want: consumer.Dead},
+		"old, but the ledger knows": {told: 90 * day, stored: 90 * day, known: true, want: consumer.Ended},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				key := w.lead("0001")
+				r := w.events.msgs[0]
+				if tt.told > 0 {
+					r.data = []byte(strings.Replace(string(r.data), `"source"`, `"time":"`+time.Now().Add(-tt.told).UTC().Format(time.RFC3339)+`","source"`, 1))
+				}
+				if tt.stored > 0 {
+					r.published = time.Now().Add(-tt.stored)
+				}
+				if tt.known {
+					w.entries["l."+key] = stored{consumer.Intent{
+						Lane: "l", Key: key, State: consumer.Waiting, N: 2, Claims: 1, Source: "/crm", ID: "0001", Digest: w.digest(t, 0),
+					}, 1}
+					w.revision = 1
+				}
+				p := w.start(t, &process{}, nil)
+				time.Sleep(5 * time.Minute)
+				p.stop(t)
+				in := w.entries["l."+key].intent
+				if in.State != tt.want || in.State == consumer.Dead && (in.Class != "too_old" || !strings.Contains(in.Reason, "too old to know")) {
+					t.Errorf("got %s, %s: %s; want %s", in.State, in.Class, in.Reason, tt.want)
+				}
+			})
+		})
 	}
 }
 

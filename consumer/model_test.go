@@ -101,6 +101,7 @@ type record struct {
 	ready     time.Time
 	delivered int
 	acked     bool
+	published time.Time
 }
 
 // ackWait is the broker's: a delivery without a sign of life comes again.
@@ -207,7 +208,7 @@ func (m *message) Header() map[string][]string { return m.r.header }
 func (m *message) Data() []byte                { return m.r.data }
 func (m *message) Origin() consumer.Origin {
 	return consumer.Origin{
-		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Intent: m.r.intent, Replay: m.r.replay,
+		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Published: m.r.published, Intent: m.r.intent, Replay: m.r.replay,
 	}
 }
 
