@@ -113,12 +113,17 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		if refusal == nil {
 			in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
+			refusal = ln.tooOld(ev.Time(), m.Origin().Published)
 		}
 	}
 	replay := m.Origin().Replay
 	switch in.State {
 	case Absent, Waiting:
-		if wait := time.Until(in.NotBefore); wait > 0 {
+		switch wait := time.Until(in.NotBefore); {
+		case wait > ln.e.cfg.Long && in.Later:
+			ln.postpone(ctx, m, in)
+			return nil, nil, nil
+		case wait > 0:
 			ln.giveBack(m, wait, false)
 			return nil, nil, nil
 		}
@@ -145,6 +150,21 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 	}
 	return nil, &in, nil
+}
+
+// tooOld refuses an event that the ledger may have forgotten: nobody can tell
+// whether it was sent before (H20).
+func (ln *lane) tooOld(times ...time.Time) error {
+	keep := ln.e.cfg.Keep - 24*time.Hour
+	for _, t := range times {
+		if !t.IsZero() && time.Since(t) > keep {
+			return &schema.Refusal{
+				Class:  schema.ClassTooOld,
+				Reason: fmt.Sprintf("This event is from %s, too old to know whether it was sent before; publish it as a new one if it is still to be sent.", t.UTC().Format(time.DateOnly)),
+			}
+		}
+	}
+	return nil
 }
 
 // conflict makes a dead letter of an event whose id was taken by another

@@ -32,6 +32,8 @@ type Config struct {
 	Heartbeat time.Duration // between two signs of life to the broker; 15 s, a quarter of its AckWait
 	PullWait  time.Duration // how long one open pull lasts, and so how long shutdown may wait for it; 2 s
 	Patience  time.Duration // how long the steps after an answer are retried; 10 min
+	Keep      time.Duration // how long the ledger remembers an event; 90 days
+	Long      time.Duration // a longer wait is no business of the queue's: the event is postponed; 5 min
 }
 
 // AccountConfig is one provider workspace with the lanes that share it.
@@ -95,6 +97,8 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
 	cfg.PullWait = cmp.Or(cfg.PullWait, 2*time.Second)
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Minute)
+	cfg.Keep = cmp.Or(cfg.Keep, 90*24*time.Hour)
+	cfg.Long = cmp.Or(cfg.Long, 5*time.Minute)
 	if cfg.Fence == nil {
 		return nil, errors.New("consumer: no fence")
 	}
@@ -138,6 +142,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	for _, a := range e.accounts {
 		loops.Go(func() { a.run(ctx) })
+		loops.Go(func() { a.sweep(ctx) })
 		for _, ln := range a.lanes {
 			loops.Go(func() { ln.run(ctx) })
 		}

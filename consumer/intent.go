@@ -47,6 +47,8 @@ type Intent struct {
 	Nonce     string    // fresh with each claim: tells our own write from another's
 	Claimed   time.Time // when the newest claim was made, by the claimer's clock
 	NotBefore time.Time // not to be sent earlier; zero if free to go
+	Later     bool      // waiting: its event is postponed, and no message is left in its stream
+	Sequence  uint64    // of its event in the lane's stream; 0 if it came in another way
 
 	Source, ID, Type string // of the event; Source and ID are empty if it had none
 	Digest           string // of type and data: schema.Digest

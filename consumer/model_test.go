@@ -48,6 +48,7 @@ type world struct {
 	visible  map[string]time.Time                             // from when on an id is found, and honoured
 	hidden   func(it consumer.Item) time.Duration             // how long a new one is not; nil: not at all
 	lists    int
+	dueSeq   uint64 // of what Weir puts into the due queue
 	slotless map[string]bool
 	length   time.Duration // of a call
 	limit    int
@@ -64,7 +65,7 @@ type stored struct {
 func newWorld() *world {
 	w := &world{
 		entries: make(map[string]stored), outcomes: make(map[string]event.Event),
-		letters: make(map[string]consumer.Letter), pauses: make(map[string]string), visible: make(map[string]time.Time), slotless: make(map[string]bool),
+		letters: make(map[string]consumer.Letter), pauses: make(map[string]string), dueSeq: 1000, visible: make(map[string]time.Time), slotless: make(map[string]bool),
 		made: make(map[string][]string), live: make(map[string]time.Time),
 		length: 20 * time.Second, limit: 3,
 	}
@@ -100,6 +101,7 @@ type record struct {
 	ready     time.Time
 	delivered int
 	acked     bool
+	published time.Time
 }
 
 // ackWait is the broker's: a delivery without a sign of life comes again.
@@ -206,7 +208,7 @@ func (m *message) Header() map[string][]string { return m.r.header }
 func (m *message) Data() []byte                { return m.r.data }
 func (m *message) Origin() consumer.Origin {
 	return consumer.Origin{
-		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Intent: m.r.intent, Replay: m.r.replay,
+		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Published: m.r.published, Intent: m.r.intent, Replay: m.r.replay,
 	}
 }
 
@@ -332,6 +334,52 @@ func (p *process) Discard(_ context.Context, _, intent string) error {
 	effect, seen := p.act()
 	if effect {
 		delete(p.w.letters, intent)
+	}
+	return killed(seen)
+}
+
+func (p *process) Postpone(_ context.Context, l consumer.Postponed) error {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	effect, seen := p.act()
+	if effect {
+		p.w.order = append(p.w.order, "postpone")
+		p.w.note("postpone %s until %v (seen: %v)", l.Intent, l.At, seen)
+		p.w.due.msgs = slices.DeleteFunc(p.w.due.msgs, func(r *record) bool {
+			return r.intent == l.Intent && r.replay == nil && r.ready.After(time.Now()) && r.delivered == 0
+		})
+		p.w.dueSeq++
+		p.w.due.msgs = append(p.w.due.msgs, &record{
+			seq: p.w.dueSeq, header: l.Header, data: l.Data, intent: l.Intent, ready: l.At,
+		})
+		p.w.due.stir()
+	}
+	return killed(seen)
+}
+
+func (p *process) Kept(_ context.Context, _, intent string) (bool, error) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if p.dead {
+		return false, errKilled
+	}
+	return slices.ContainsFunc(p.w.due.msgs, func(r *record) bool { return r.intent == intent && !r.acked }), nil
+}
+
+func (p *process) Restore(_ context.Context, _, intent string, sequence uint64) error {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	effect, seen := p.act()
+	i := slices.IndexFunc(p.w.events.msgs, func(r *record) bool { return r.seq == sequence })
+	if i < 0 {
+		return consumer.ErrGone
+	}
+	if effect {
+		p.w.order = append(p.w.order, "restore")
+		r := p.w.events.msgs[i]
+		p.w.dueSeq++
+		p.w.due.msgs = append(p.w.due.msgs, &record{seq: p.w.dueSeq, header: r.header, data: r.data, intent: intent, ready: time.Now()})
+		p.w.due.stir()
 	}
 	return killed(seen)
 }

@@ -83,6 +83,29 @@ type Outbox interface {
 	Keep(ctx context.Context, l Letter) error
 	// Discard removes the kept copies of an intent.
 	Discard(ctx context.Context, lane, intent string) error
+
+	// Postpone keeps an event and puts it into the lane's due queue at p.At. It
+	// takes the place of an earlier one of the same intent.
+	Postpone(ctx context.Context, p Postponed) error
+	// Kept reports whether an event that was postponed is still there: kept, or
+	// in the due queue and not done.
+	Kept(ctx context.Context, lane, intent string) (bool, error)
+	// Restore puts the event that came with this sequence into the lane's due
+	// queue. ErrGone: it is not there any more.
+	Restore(ctx context.Context, lane, intent string, sequence uint64) error
+}
+
+// ErrGone is an event that is in its stream no more.
+var ErrGone = errors.New("the event is not in its stream any more")
+
+// Postponed is an event that waits for a time. Header and Data are the
+// message's own, unchanged.
+type Postponed struct {
+	Lane, Intent string
+	N            int // of the intent: the same wait has the same lane, intent and N
+	At           time.Time
+	Header       map[string][]string
+	Data         []byte
 }
 
 // Letter is an event kept with what became of it. Header and Data are the

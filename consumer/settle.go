@@ -13,6 +13,12 @@ import (
 // settle records what the answer means for one item, and ends its message.
 func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 	step := ln.step(ctx, c.intent, r, m)
+	if step.Kind == StepRelease && time.Until(step.NotBefore) > ln.e.cfg.Long {
+		step.Later = true
+		if o := c.msg.Origin(); o.Intent == "" {
+			step.Sequence = o.Sequence
+		}
+	}
 	ln.lg.Info().
 		Str("event_id", c.intent.ID).Str("intent", c.intent.Key).Int("attempt", c.intent.Claims).
 		Stringer("verdict", r.Verdict).Str("conversation", r.Conversation).Str("reason", r.Reason).
@@ -35,6 +41,10 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 	}
 	if in.State == Doubt && in.Open {
 		ln.heal(c, in, r, m)
+		return
+	}
+	if in.Later {
+		ln.postpone(ctx, c.msg, in)
 		return
 	}
 	if in.State == Waiting {

@@ -130,7 +130,7 @@ func (w *world) moody(b consumer.Batch, r *rand.Rand) consumer.Answer {
 		a := all(b, consumer.VerdictFull, "full")
 		a.Status, a.Full = 429, true
 		if r.IntN(3) == 0 {
-			a.Header = map[string][]string{"Retry-After": {"7"}}
+			a.Header = map[string][]string{"Retry-After": {[]string{"7", "7", "400"}[r.IntN(3)]}}
 		}
 		return a
 	case 3:

@@ -56,6 +56,8 @@ type Step struct {
 	Conversation string    // StepEvidence, StepSettle, StepEnd
 	Session      Session   // StepEvidence
 	NotBefore    time.Time // StepRelease
+	Later        bool      // StepRelease: the event will be postponed
+	Sequence     uint64    // StepRelease: where its event is to be found then
 	Class        string    // StepReject, StepRefuse: the dead letter's class; StepRelease: the cause of the wait
 	Reason       string
 	By           string // named decisions: who
@@ -101,10 +103,13 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 			out.Digest, out.Former = s.Digest, in.Digest
 		}
 		out.Claimed = now
-		out.NotBefore = time.Time{}
+		out.NotBefore, out.Later = time.Time{}, false
 		out.Class = ""
 	case StepRelease:
 		out.NotBefore = s.NotBefore
+		if out.Later = s.Later && to == Waiting; out.Later && s.Sequence != 0 {
+			out.Sequence = s.Sequence
+		}
 		if out.Waits == nil {
 			out.Waits = make(map[string]int)
 		}
@@ -112,7 +117,10 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 	case StepDoubt, StepStale:
 		out.Attempts++
 		out.Open, out.Foreign = s.Open, s.Foreign
+	case StepSuppress, StepExpire, StepCancel:
+		out.Later = false
 	case StepReject, StepRefuse:
+		out.Later = false
 		if to == Doubt {
 			out.Attempts++
 		} else {
@@ -206,7 +214,7 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 	out.Conversation = s.Conversation
 	out.Session = s.Session
 	out.Open, out.Foreign = false, false
-	out.NotBefore = time.Time{}
+	out.NotBefore, out.Later = time.Time{}, false
 	return record(out, Created, s, now), Applied
 }
 

@@ -19,6 +19,7 @@ const (
 	ClassData        Class = "data"        // the data violates the JSON Schema of its type
 	ClassRequest     Class = "request"     // the route's request cannot be made, or the provider cannot take it
 	ClassConflict    Class = "conflict"    // one id, two contents
+	ClassTooOld      Class = "too_old"     // older than what the ledger remembers
 	ClassRejected    Class = "rejected"    // the provider refused the item
 )
 

@@ -1,0 +1,87 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// An event that has to wait for long is postponed (H4): the ledger says so and
+// where its event can be found, then the broker is told to keep it and to
+// deliver it again at its time, and only then is its message acknowledged. A
+// crash between any two leaves the message, whose redelivery repeats the rest.
+// The sweep looks for events whose time passed and that did not come.
+
+// postpone hands an event to the broker until its time, and acknowledges its
+// message.
+func (ln *lane) postpone(ctx context.Context, m Message, in Intent) {
+	p := Postponed{
+		Lane: in.Lane, Intent: in.Key, N: in.N, At: in.NotBefore, Header: m.Header(), Data: m.Data(),
+	}
+	if err := ln.e.cfg.Outbox.Postpone(ctx, p); err != nil {
+		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("postpone")
+		ln.complain(err)
+		ln.giveBack(m, time.Minute, false)
+		return
+	}
+	if err := m.Ack(context.WithoutCancel(ctx)); err != nil {
+		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("ack")
+	}
+}
+
+const (
+	sweepEvery = time.Hour
+	overdue    = 10 * time.Minute
+	// sweepBack is how far back the sweep reads the ledger: longer than an event
+	// that is done stays in its stream, after which it could not be restored.
+	sweepBack = 8 * 24 * time.Hour
+)
+
+// sweep restores postponed events that did not come at their time, at once and
+// then every hour, until ctx ends.
+func (a *account) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		for _, ln := range a.lanes {
+			if err := ln.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				ln.lg.Warn().Err(err).Msg("sweep")
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(sweepEvery):
+		}
+	}
+}
+
+func (ln *lane) sweep(ctx context.Context, now time.Time) error {
+	var errs []error
+	for entry, err := range ln.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, now.Add(-sweepBack)) {
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if in := entry.Intent; in.State == Waiting && in.Later && now.Sub(in.NotBefore) > overdue {
+			errs = append(errs, ln.restore(ctx, in))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// restore brings an overdue event back, if it is really not there.
+func (ln *lane) restore(ctx context.Context, in Intent) error {
+	kept, err := ln.e.cfg.Outbox.Kept(ctx, in.Lane, in.Key)
+	if err != nil || kept {
+		return err
+	}
+	err = ErrGone
+	if in.Sequence != 0 {
+		err = ln.e.cfg.Outbox.Restore(ctx, in.Lane, in.Key, in.Sequence)
+	}
+	if errors.Is(err, ErrGone) {
+		ln.lg.Error().Str("intent", in.Key).Str("event_id", in.ID).Msg("a postponed event is lost: publish it again")
+		return nil
+	}
+	if err == nil {
+		ln.lg.Error().Str("intent", in.Key).Str("event_id", in.ID).Msg("a postponed event did not come at its time and was restored")
+	}
+	return err
+}

@@ -1,0 +1,129 @@
+package broker_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+)
+
+// postponed is an event of the lane that waits until at.
+func postponed(intent string, n int, at time.Time) consumer.Postponed {
+	return consumer.Postponed{
+		Lane: lane, Intent: intent, N: n, At: at,
+		Header: map[string][]string{"Content-Type": {"application/cloudevents+json"}, "Nats-Msg-Id": {"theirs"}},
+		Data:   []byte(`{"id":"1"}`),
+	}
+}
+
+// arrives fetches one message of the due queue.
+func arrives(t *testing.T, q consumer.Queue, wait time.Duration) consumer.Message {
+	t.Helper()
+	for end := time.Now().Add(wait); time.Now().Before(end); {
+		got, err := q.Fetch(1, 500*time.Millisecond)
+		if err != nil {
+			t.Fatalf("fetch: %v", err)
+		}
+		if len(got) > 0 {
+			return got[0]
+		}
+	}
+	return nil
+}
+
+func TestH4APostponedEventComesAtItsTime(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	_, due, err := b.Lane(t.Context(), lane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(1500 * time.Millisecond)
+	for range 2 { // a repeat after a lost answer is the same wait
+		if err := b.Postpone(t.Context(), postponed(key(1), 3, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, err := b.Kept(t.Context(), lane, key(1)); err != nil || !kept {
+		t.Errorf("kept before its time: got %v, %v, want true", kept, err)
+	}
+	m := arrives(t, due, 10*time.Second)
+	if m == nil {
+		t.Fatal("it did not come")
+	}
+	if early := time.Until(at); early > 50*time.Millisecond {
+		t.Errorf("it came %v early", early)
+	}
+	o := m.Origin()
+	if o.Intent != key(1) || o.Replay != nil || string(m.Data()) != `{"id":"1"}` || !cmp.Equal(m.Header()["Content-Type"], []string{"application/cloudevents+json"}) {
+		t.Errorf("got %+v, %v, %s; want the event as it was", o, m.Header(), m.Data())
+	}
+	if kept, err := b.Kept(t.Context(), lane, key(1)); err != nil || !kept {
+		t.Errorf("kept while it is worked on: got %v, %v, want true", kept, err)
+	}
+	if err := m.Ack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m := arrives(t, due, time.Second); m != nil {
+		t.Error("it came twice")
+	}
+	if kept, err := b.Kept(t.Context(), lane, key(1)); err != nil || kept {
+		t.Errorf("kept when it is done: got %v, %v, want false", kept, err)
+	}
+	// The same wait again is taken for the one that has fired.
+	if err := b.Postpone(t.Context(), postponed(key(1), 3, time.Now().Add(time.Hour))); err == nil {
+		t.Error("H7: a schedule that the broker dropped as a duplicate was taken for one that is there")
+	}
+}
+
+func TestH4ALaterWaitTakesTheEarliersPlace(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	_, due, err := b.Lane(t.Context(), lane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, wait := range []time.Duration{time.Second, time.Hour} {
+		if err := b.Postpone(t.Context(), postponed(key(1), n+1, time.Now().Add(wait))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := arrives(t, due, 3*time.Second); m != nil {
+		t.Error("the earlier one came")
+	}
+	if n := messages(t, b, broker.StreamLater); n != 1 {
+		t.Errorf("messages: got %d, want 1", n)
+	}
+}
+
+func TestH4RestoreBringsAnEventBack(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	_, due, err := b.Lane(t.Context(), lane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := map[string][]string{"Content-Type": {"application/cloudevents+json"}}
+	if _, err := b.PublishEvent(t.Context(), lane, header, []byte(`{"id":"7"}`), "m1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.PublishEvent(t.Context(), "other", header, []byte(`{"id":"8"}`), "m2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Restore(t.Context(), lane, key(7), 1); err != nil {
+		t.Fatal(err)
+	}
+	m := arrives(t, due, 5*time.Second)
+	if m == nil || m.Origin().Intent != key(7) || string(m.Data()) != `{"id":"7"}` {
+		t.Fatalf("got %v, want the event", m)
+	}
+	for _, sequence := range []uint64{2, 99} {
+		if err := b.Restore(t.Context(), lane, key(7), sequence); !errors.Is(err, consumer.ErrGone) {
+			t.Errorf("sequence %d, another lane's or none: got %v, want %v", sequence, err, consumer.ErrGone)
+		}
+	}
+}
