@@ -119,6 +119,9 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 	replay := m.Origin().Replay
 	switch in.State {
 	case Absent, Waiting:
+		if digest != in.Digest { // what a correction has replaced: another message stands for the event
+			return nil, &in, nil
+		}
 		switch wait := time.Until(in.NotBefore); {
 		case wait > ln.e.cfg.Long && in.Later:
 			ln.postpone(ctx, m, in)
@@ -234,7 +237,11 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		request, refusal = ln.translate(ev)
 	}
 	if skip, ok := errors.AsType[*schema.Skip](refusal); ok {
-		done, err := ln.decide(ctx, in, rev, Step{Kind: StepSuppress, Reason: skip.Reason})
+		step := Step{Kind: StepSuppress, Reason: skip.Reason}
+		if replay != nil {
+			step.Expect, step.By = replay.Expect, replay.By
+		}
+		done, err := ln.decide(ctx, in, rev, step)
 		return nil, done, err
 	}
 	if refusal != nil {

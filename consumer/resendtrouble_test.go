@@ -371,6 +371,48 @@ func TestARedeliveryAfterACorrectionIsNoConflict(t *testing.T) {
 	})
 }
 
+// A corrected replay waits; the original comes again. It is not what is to be
+// sent.
+func TestH26AReplacedContentIsNotSent(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		key := w.lead("0001")
+		p := w.start(t, &process{}, nil)
+		w.answer = func(w *world, b consumer.Batch) consumer.Answer {
+			if len(w.posts) == 1 {
+				a := all(b, consumer.VerdictRejected, "no such person")
+				a.Status = 422
+				return a
+			}
+			if time.Since(w.began) < 10*time.Minute {
+				a := all(b, consumer.VerdictFull, "full")
+				a.Status, a.Full = 429, true
+				return a
+			}
+			return w.accept(b)
+		}
+		w.do(func() { w.began = time.Now() })
+		time.Sleep(10 * time.Second)
+		body := []byte(`{"specversion":"1.0","id":"0001","source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":"0001","phone":"+14155559999"}}`)
+		again := w.due.publish(w.events.msgs[0].header, body)
+		w.do(func() {
+			again.intent, again.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "other number"}
+		})
+		time.Sleep(time.Minute)
+		w.lead("0001") // the CRM repeats itself
+		time.Sleep(time.Hour)
+		p.stop(t)
+		for _, b := range w.posts[1:] {
+			if to := b.Items[0].Request.Pair; to != "+14155559999" {
+				t.Errorf("after the correction %s was asked for", to)
+			}
+		}
+		if w.state(key) != consumer.Ended || w.unacked() != 0 || len(w.entries) != 1 {
+			t.Errorf("got %s, %d messages left, %d entries; want ended, 0, 1", w.state(key), w.unacked(), len(w.entries))
+		}
+	})
+}
+
 // A person drops a doubt, and the process dies between the ledger and the
 // outcome. Nobody repeats the command.
 func TestH8ADropIsToldAfterACrash(t *testing.T) {

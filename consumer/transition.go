@@ -166,8 +166,8 @@ func target(in Intent, s Step) (State, bool) {
 		return Started, named
 	case StepRefuse: // a replay that is refused again is dead again, with its reason
 		return Dead, fresh || in.State == Dead && in.N == s.Expect
-	case StepSuppress:
-		return Suppressed, fresh
+	case StepSuppress: // the same, where a rule forbids what a person ordered
+		return Suppressed, fresh || in.State == Dead && in.N == s.Expect
 	case StepExpire:
 		return Expired, fresh
 	case StepCancel:

@@ -64,7 +64,7 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-"},
 		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "-", "-", "-", "-", "created", "cancelled"},
 		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "created", "cancelled"},
-		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "dead", "-", "-", "-", "-", "cancelled"},
+		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "cancelled"},
 		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
 		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
 		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
@@ -109,7 +109,7 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 // A named decision counts only while the entry is as the person saw it.
 func TestNamedStepsAreGuardedByN(t *testing.T) {
 	t.Parallel()
-	for _, k := range []consumer.StepKind{consumer.StepReplay, consumer.StepDrop, consumer.StepSettle, consumer.StepRefuse} {
+	for _, k := range []consumer.StepKind{consumer.StepReplay, consumer.StepDrop, consumer.StepSettle, consumer.StepRefuse, consumer.StepSuppress} {
 		for _, s := range []consumer.State{consumer.Doubt, consumer.Dead} {
 			st := step(k)
 			st.Expect = 6
