@@ -213,6 +213,8 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	a.mu.Lock()
 	ended := err == nil && conv.Ended && !s.doubt
 	absent := errors.Is(err, ErrNotFound) && s.doubt && !began.Before(s.absent)
+	missed := errors.Is(err, ErrNotFound) && !s.doubt && !s.missed && now.Sub(s.since) > a.e.cfg.ClaimAge+a.cfg.Timeout+a.cfg.VisibleAfter
+	s.missed = s.missed || missed
 	if ended && s.pool.counted {
 		a.measured(conv)
 	}
@@ -225,6 +227,9 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	a.wake()
 	a.mu.Unlock()
 	switch {
+	case missed:
+		a.lg.Error().Str("lane", s.ln.cfg.Name).Str("intent", s.key.intent).Str("conversation", id).Msg("the provider does not know a conversation that it took")
+		s.ln.complain(errors.New("the provider does not know a conversation that it took: " + id))
 	case ended:
 		s.ln.end(ctx, s.key, id, conv)
 	case err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil:

@@ -59,6 +59,10 @@ type Intent struct {
 	// again. Else a doubt is parked.
 	Open bool
 
+	// Doubted says that a person had it sent again out of a doubt: what is said of
+	// that request says nothing of the first one.
+	Doubted bool
+
 	// Foreign says of a doubt that our id names a conversation which is not the
 	// one that was asked for: found under the id is no evidence.
 	Foreign bool

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -410,6 +411,48 @@ func TestH26AReplacedContentIsNotSent(t *testing.T) {
 		if w.state(key) != consumer.Ended || w.unacked() != 0 || len(w.entries) != 1 {
 			t.Errorf("got %s, %d messages left, %d entries; want ended, 0, 1", w.state(key), w.unacked(), len(w.entries))
 		}
+	})
+}
+
+// A person has a doubt sent again, and the provider refuses the second request:
+// that says nothing of the first.
+func TestH16ARefusedRetryOfADoubtStaysADoubt(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.answer = func(w *world, b consumer.Batch) consumer.Answer {
+			if len(w.posts) == 1 {
+				return lost(w, b)
+			}
+			a := all(b, consumer.VerdictRejected, "agent is not published")
+			a.Status = 422
+			return a
+		}
+		key := w.lead("0001")
+		p := w.start(t, &process{}, nil)
+		time.Sleep(time.Minute)
+		w.retry(key)
+		time.Sleep(5 * time.Minute)
+		p.stop(t)
+		l, kept := w.letters[key]
+		if w.state(key) != consumer.Doubt || len(w.posts) != 2 || !kept || l.State != consumer.Doubt || w.kinds()["rejected"] != 0 {
+			t.Errorf("got %s after %d requests, letter %v of %s, outcomes %v; want a doubt for a person", w.state(key), len(w.posts), kept, l.State, w.kinds())
+		}
+	})
+}
+
+// The provider took a conversation that it does not know later: that is said.
+func TestACreatedConversationThatNobodyKnowsIsShown(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		edit := ids(w)
+		w.hidden = func(consumer.Item) time.Duration { return 24 * time.Hour }
+		w.lead("0001")
+		p := w.start(t, &process{}, edit)
+		time.Sleep(5 * time.Minute)
+		if s := status(t, p); !strings.Contains(s.Trouble, "does not know a conversation") {
+			t.Errorf("trouble: got %q, want that the conversation is not known", s.Trouble)
+		}
+		p.stop(t)
 	})
 }
 

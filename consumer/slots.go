@@ -29,6 +29,7 @@ type slot struct {
 	until        time.Time // held no longer
 	poll         time.Time // when to ask for it next
 	polling      bool
+	missed       bool // it was created, and the provider does not know it: said once
 	single       bool // the list does not show it: it is asked for by itself
 }
 

@@ -99,6 +99,7 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Channel = s.Channel
 		out.Open = s.Kind == StepResend
 		out.Foreign = false
+		out.Doubted = in.Doubted || s.Kind == StepReplay && in.State == Doubt
 		if s.Kind == StepReplay && s.Digest != "" && s.Digest != in.Digest {
 			out.Digest, out.Former = s.Digest, in.Digest
 		}
@@ -146,7 +147,7 @@ func target(in Intent, s Step) (State, bool) {
 	switch s.Kind {
 	case StepRelease, StepReject:
 		switch {
-		case in.Open:
+		case in.Open, in.Doubted && s.Kind == StepReject:
 			return Doubt, mine
 		case s.Kind == StepReject:
 			return Dead, mine
@@ -213,7 +214,7 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 	out := in.clone()
 	out.Conversation = s.Conversation
 	out.Session = s.Session
-	out.Open, out.Foreign = false, false
+	out.Open, out.Foreign, out.Doubted = false, false, false
 	out.NotBefore, out.Later = time.Time{}, false
 	return record(out, Created, s, now), Applied
 }

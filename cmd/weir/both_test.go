@@ -376,3 +376,37 @@ func TestSwitchingALanesProvider(t *testing.T) {
 		t.Errorf("conversations by provider (-want +got):\n%s", diff)
 	}
 }
+
+// TestCheckOfAnyreach checks an account whose base is wrong, and routes that can
+// never be sent; no call is placed.
+func TestCheckOfAnyreach(t *testing.T) {
+	t.Parallel()
+	w := newBoth(t, simulator.Faults{})
+	y, err := os.ReadFile(w.yaml)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, old, changed, want string }{
+		{"as it is", "#", "#", "ok    account globex"},
+		{"a path of its own", "url: http://" + w.addr.String() + "\n", "url: http://" + w.addr.String() + "/core\n", "the url is wrong"},
+		{"no number to call from", `, agent_number: "+14155550199"`, "", "lane calls: routes[0].request: agent_number"},
+		{"no way to join", "    join_token: true\n", "", "set join_token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "weir.yaml")
+			if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(y), tt.old, tt.changed)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, _, _ := weir(t.Context(), w.env, "check", "-c", path)
+			if !strings.Contains(out, tt.want) {
+				t.Errorf("got:\n%s\nwant %q in it", out, tt.want)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if n := len(w.anyreach.Conversations()) + len(w.oration.Conversations()); n != 0 {
+			t.Errorf("conversations made by checks: got %d, want 0", n)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
@@ -92,6 +93,9 @@ func (c *checklist) config() *config.Config {
 	for _, ac := range cfg.Accounts {
 		for _, lc := range ac.Lanes {
 			c.add(checkOK, "lane "+lc.Name, "its routes compile; account %s at %s, %s", ac.Name, ac.URL, limits(ac))
+			if ac.LimitChannel() != "" && !lc.JoinToken && (lc.Channels == nil || slices.Contains(lc.Channels, "webrtc")) {
+				c.add(checkWarn, "lane "+lc.Name, "a webrtc conversation's outcome holds nothing to join it with: set join_token if the lane has any")
+			}
 		}
 	}
 	return cfg
@@ -165,7 +169,20 @@ func (c *checklist) account(ctx context.Context, ac config.Account) {
 		c.add(checkFail, name, "%v", err)
 		return
 	}
+	if err := checkRoutes(client, ac); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			c.add(checkFail, name, "%s", strings.TrimSpace(line))
+		}
+	}
 	_, err = client.Conversation(ctx, uuid.NewString())
+	if lister, ok := client.(consumer.Lister); ok && errors.Is(err, consumer.ErrNotFound) {
+		// Of a wrong path is said what is said of an unknown conversation.
+		_, err = lister.Conversations(ctx, time.Now())
+		if errors.Is(err, consumer.ErrNotFound) {
+			c.add(checkFail, name, "%s has no conversations: the url is wrong; it must be the API's base, without a path of its own", ac.URL)
+			return
+		}
+	}
 	switch {
 	case err == nil, errors.Is(err, consumer.ErrNotFound):
 		c.add(checkOK, name, "%s answers and takes the credentials", ac.URL)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/config"
 )
 
 // doubtCmd is weir doubt.
@@ -33,7 +34,7 @@ func (c *doubtListCmd) Run(a *app) error {
 type doubtResolveCmd struct {
 	Intent  string `arg:"" help:"The intent's key, the first characters of it, or the event's id."`
 	Created string `xor:"how" required:"" placeholder:"CONVERSATION" help:"The call was placed: the provider's id of the conversation."`
-	Retry   bool   `xor:"how" required:"" help:"Send it again; if the call was placed after all, the person is called twice."`
+	Retry   bool   `xor:"how" required:"" help:"Send it again. Where the provider takes no id of ours and the call was placed after all, the person is called twice."`
 	Drop    bool   `xor:"how" required:"" help:"It is over: nobody is called."`
 	Lane    string `placeholder:"NAME" help:"Lane to look in."`
 	decision
@@ -87,6 +88,9 @@ func (c *doubtResolveCmd) retry(a *app, d *desk, k kept, by decision, r *resolve
 		return errors.New(result)
 	}
 	r.Result = result + "; if the first call was placed after all, the person is called a second time"
+	if takesID(d.cfg, k.Lane) {
+		r.Result = result + " with the same id, so that it makes no second conversation"
+	}
 	d.tellAbsent(a, k.Lane)
 	return nil
 }
@@ -116,4 +120,16 @@ func (c *doubtResolveCmd) settle(ctx context.Context, d *desk, k kept, by decisi
 	}
 	r.State, r.Result = reply.State, result
 	return nil
+}
+
+// takesID reports whether the provider of a lane takes an id of ours.
+func takesID(cfg *config.Config, lane string) bool {
+	for _, ac := range cfg.Accounts {
+		for _, lc := range ac.Lanes {
+			if lc.Name == lane {
+				return ac.TakesID()
+			}
+		}
+	}
+	return false
 }

@@ -166,6 +166,9 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 			out.Channels[channel] = limiter(ac, channel)
 		}
 	}
+	if err := checkRoutes(client, ac); err != nil {
+		return out, err
+	}
 	for _, lc := range ac.Lanes {
 		events, due, err := s.broker.Lane(ctx, lc.Name)
 		if err != nil {
@@ -180,6 +183,26 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 		})
 	}
 	return out, nil
+}
+
+// checkRoutes joins what is wrong with the routes' requests whatever event comes,
+// as far as the provider's client can tell.
+func checkRoutes(client consumer.Provider, ac config.Account) error {
+	checker, ok := client.(interface {
+		CheckRoute(request map[string]any) error
+	})
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, lc := range ac.Lanes {
+		for i, request := range lc.Requests {
+			if err := checker.CheckRoute(request); err != nil {
+				errs = append(errs, fmt.Errorf("lane %s: routes[%d].request: %w", lc.Name, i, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // limiter is the limit of one channel. What else the account says of its limit

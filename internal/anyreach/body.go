@@ -181,11 +181,12 @@ func (r *reading) search(raw json.RawMessage, depth int) {
 	}
 }
 
-// isConversation reports whether an object is one: it has an id, and members
-// that stand together in no request, which an error may repeat.
+// isConversation reports whether an object is one: it has an id, a status in
+// words, and a member that no request has, which an error may repeat.
 func isConversation(o wire.Object) bool {
-	return o.Text("id") != "" && o.Text("status") != "" &&
-		cmp.Or(o.Text("channel"), o.Text("user_id"), o.Text("direction")) != ""
+	var status string
+	return o.Text("id") != "" && json.Unmarshal(o["status"], &status) == nil && status != "" &&
+		cmp.Or(o.Text("direction"), o.Text("created_at"), o.Text("organization_id")) != ""
 }
 
 // name enters a conversation. What only refers to one, by conversation_id, may be

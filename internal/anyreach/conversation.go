@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -62,8 +63,13 @@ func (c *Client) query(ctx context.Context, id string) (consumer.Conversation, e
 }
 
 // answer returns the body of a query's answer, or why there is none. Of an error's
-// body only the words are looked at.
+// body only the words are looked at. Not found is what the API says, in JSON: that
+// frees slots and sends doubts again.
 func (c *Client) answer(x wire.Exchange) ([]byte, error) {
+	coded := c.wire.Censor().Coding(x.Header) != ""
+	if x.Status == http.StatusNotFound && (wire.AsObject(x.Body) == nil || !x.Complete || coded) {
+		return nil, fmt.Errorf("status 404, and not of the API: %s", said(c.wire.Censor(), x.Body, x.Status))
+	}
 	if x.Status/100 != 2 {
 		x.Body = []byte(said(c.wire.Censor(), x.Body, x.Status))
 	}
@@ -84,7 +90,7 @@ func conversation(c wire.Censor, o wire.Object) consumer.Conversation {
 		conv.Ended, conv.Result = true, status
 	}
 	if channel, user := o.Text("channel"), o.Text("user_id"); channel != "" && user != "" {
-		conv.Pair = pair(channel, user)
+		conv.Pair = pair(strings.ToLower(channel), user)
 	}
 	conv.Intent, conv.Attempt = wire.Echo(o["custom_metadata"])
 	conv.StartedAt, _, _ = moment(o.Text("created_at"))

@@ -94,14 +94,7 @@ var fields = map[string]func(r *Request, name string, v any) error{
 func (c *Client) Prepare(request map[string]any) (consumer.Request, error) {
 	var r Request
 	for _, name := range slices.Sorted(maps.Keys(request)) {
-		set, ok := fields[name]
-		switch {
-		case name == "id":
-			return consumer.Request{}, refuse(name, "id is not for a route: Weir sets it, so that nobody is contacted twice.")
-		case !ok:
-			return consumer.Request{}, refuse(shown(name), "%s is not a field of an Anyreach conversation.", shown(name))
-		}
-		if err := set(&r, name, request[name]); err != nil {
+		if err := r.set(name, request[name]); err != nil {
 			return consumer.Request{}, err
 		}
 	}
@@ -109,6 +102,18 @@ func (c *Client) Prepare(request map[string]any) (consumer.Request, error) {
 		return consumer.Request{}, err
 	}
 	return consumer.Request{Pair: pair(r.Channel, r.UserID), Channel: r.Channel, Body: r}, nil
+}
+
+// set sets one field.
+func (r *Request) set(name string, v any) error {
+	set, ok := fields[name]
+	switch {
+	case name == "id":
+		return refuse(name, "id is not for a route: Weir sets it, so that nobody is contacted twice.")
+	case !ok:
+		return refuse(shown(name), "%s is not a field of an Anyreach conversation.", shown(name))
+	}
+	return set(r, name, v)
 }
 
 // check returns the first rule that the request breaks. Fields that only email
@@ -129,14 +134,22 @@ func (r Request) check(anyNumber bool) error {
 	case len(r.Version) > 0 && r.AgentID == "":
 		return refuse("version", "version goes with agent_id alone.")
 	}
-	if agents := r.agents(); len(agents) > 1 {
-		return refuse(agents[1], "Only one of agent_id, agent_version_id and agent_config may be given; here are %s.", strings.Join(agents, " and "))
+	if err := r.oneAgent(); err != nil {
+		return err
 	}
 	if r.Channel == telephone {
 		return r.checkCall(anyNumber)
 	}
 	if len(r.agents()) == 0 {
 		return refuse("agent_id", "There is no agent: give agent_id, agent_version_id or agent_config.")
+	}
+	return nil
+}
+
+// oneAgent checks that not more than one agent is named.
+func (r Request) oneAgent() error {
+	if agents := r.agents(); len(agents) > 1 {
+		return refuse(agents[1], "Only one of agent_id, agent_version_id and agent_config may be given; here are %s.", strings.Join(agents, " and "))
 	}
 	return nil
 }
@@ -183,6 +196,13 @@ func (r Request) agents() []string {
 		}
 	}
 	return names
+}
+
+// names reports whether an id is nothing but who was asked for: no such id may be
+// kept, for ids are not masked.
+func (r Request) names(id string) bool {
+	return strings.EqualFold(id, r.UserID) || strings.EqualFold(id, r.ToAddress) && id != "" ||
+		r.Channel == telephone && digits(id) == digits(r.UserID)
 }
 
 // pair returns what an answer is compared with: the channel, and the digits of a

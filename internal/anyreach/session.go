@@ -49,7 +49,7 @@ func (r reading) join(c wire.Censor) string {
 	maps.Copy(o, r.top)
 	delete(o, "conversation")
 	delete(o, "starting_message")
-	if isConversation(r.top) {
+	if isConversation(r.top) || r.top.Text("channel") != "" {
 		for _, name := range columns {
 			delete(o, name)
 		}

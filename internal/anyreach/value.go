@@ -114,11 +114,14 @@ func address(name string, v any) (string, error) {
 	if err != nil || strings.TrimSpace(s) == "" {
 		return "", err
 	}
-	if !mailbox.MatchString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+	if !mailbox.MatchString(s) || strings.ContainsFunc(s, unseen) {
 		return "", refuse(name, "%s is not an e-mail address; it must look like ana@example.com.", name)
 	}
 	return s, nil
 }
+
+// unseen reports whether a character is none that a person can see.
+func unseen(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 
 // version checks the version of an agent: a positive whole number, or latest.
 func version(name string, v any) (json.RawMessage, error) {

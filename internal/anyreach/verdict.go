@@ -77,19 +77,26 @@ func (j *judge) known() {
 			return
 		}
 	}
-	certain := slices.IndexFunc(j.said.ours, func(n named) bool { return n.certain })
+	certain := slices.IndexFunc(j.said.ours, j.proves)
 	if certain < 0 {
-		j.give(consumer.VerdictDoubt, "the answer ends before it tells whose conversation it names")
+		j.give(consumer.VerdictDoubt, "the answer repeats the id, and does not tell whether the conversation was made")
 		return
 	}
 	j.create(j.x.Item.Intent, j.said.ours[certain].status)
+}
+
+// proves reports whether a conversation under our id shows that it was made. An
+// error may repeat what it was sent.
+func (j *judge) proves(n named) bool {
+	bare := n.place == byID || n.place == byName
+	return n.certain && (!bare || j.x.Status/100 == 2 && !j.said.flawed())
 }
 
 // renamed reports whether the answer is to a success and tells an id that is not
 // ours. An id alone, in a body that was cut, may be anything's.
 func (j *judge) renamed() bool {
 	other := j.said.other
-	return j.x.Status/100 == 2 && (other.place != byID || other.certain)
+	return j.x.Status/100 == 2 && (other.place != byID || other.certain && !j.said.flawed())
 }
 
 // taken is a success under an id of the provider's own: to send the item again
@@ -97,7 +104,7 @@ func (j *judge) renamed() bool {
 func (j *judge) taken(n named) {
 	req, _ := j.x.Item.Request.Body.(Request)
 	id := usableID(j.x.Censor, n.id)
-	if id != "" && !strings.EqualFold(id, req.UserID) && n.certain && n.differs(j.x.Item) == "" {
+	if id != "" && !req.names(id) && n.certain && n.differs(j.x.Item) == "" {
 		j.create(id, n.status)
 		return
 	}
@@ -146,7 +153,19 @@ func (j *judge) byStatus() {
 // accepted reports whether the body of a 2xx is one that the API may give: none,
 // as a 202 perhaps has, or any JSON that does not speak of an error.
 func (r reading) accepted() bool {
-	return r.whole && (r.empty || r.json) && say(r.top["error"], sayDepth) == "" && say(r.top["errors"], sayDepth) == ""
+	return r.whole && (r.empty || r.json) && !r.flawed()
+}
+
+// flawed reports whether a body speaks of an error, whatever the status.
+func (r reading) flawed() bool {
+	for _, name := range []string{"detail", "error", "errors"} {
+		switch strings.TrimSpace(string(r.top[name])) {
+		case "", "null", "false", `""`, "[]", "{}":
+		default:
+			return true
+		}
+	}
+	return string(r.top["success"]) == "false" || strings.EqualFold(r.top.Text("status"), "error")
 }
 
 // unseen reports whether a conversation may be named in what could not be read.

@@ -131,6 +131,9 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}
 	lane.Routes = d.routes(path+".routes", block.Rules)
+	for _, rule := range block.Rules {
+		lane.Requests = append(lane.Requests, rule.Request)
+	}
 	lane.Channels = d.channels(path+".routes", p, block.Rules)
 	return lane
 }

@@ -35,6 +35,8 @@ type Lane struct {
 	// JoinToken delivers the join token of a webrtc conversation in its outcome;
 	// default false. Anyreach only.
 	JoinToken bool `yaml:"join_token"`
+	// Requests are those of the routes, as the file has them.
+	Requests []map[string]any `yaml:"-"`
 	// Routes are compiled from the block's routes; the first match wins.
 	Routes *schema.Routes `yaml:"-"`
 	// Channels are those that the routes can ask for, sorted. Nil: it cannot be

@@ -61,7 +61,7 @@ func parse(t *testing.T, text string) *config.Config {
 }
 
 // plain compares all but compiled routes, which only their package can.
-var plain = cmpopts.IgnoreFields(config.Lane{}, "Routes")
+var plain = cmpopts.IgnoreFields(config.Lane{}, "Routes", "Requests")
 
 // defaults are an account's settings as the smallest file leaves them.
 func defaults() config.Settings {

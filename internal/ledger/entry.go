@@ -50,7 +50,7 @@ type entry struct {
 	Claimed   time.Time `json:"claimed,omitzero"`
 	NotBefore time.Time `json:"not_before,omitzero"`
 
-	Later    bool   `json:"later,omitzero"`
+	Later    bool   `json:"postponed,omitzero"`
 	Sequence uint64 `json:"sequence,omitzero"`
 
 	Source string `json:"source,omitzero"`
@@ -61,6 +61,7 @@ type entry struct {
 
 	Open         bool     `json:"open,omitzero"`
 	Foreign      bool     `json:"foreign,omitzero"`
+	Doubted      bool     `json:"doubted,omitzero"`
 	Channel      string   `json:"channel,omitzero"`
 	Conversation string   `json:"conversation,omitzero"`
 	Greeting     string   `json:"greeting,omitzero"`
@@ -116,7 +117,7 @@ func newEntry(in consumer.Intent, write string) entry {
 		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
 		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
-		Later: in.Later, Sequence: in.Sequence, Former: in.Former, Open: in.Open, Foreign: in.Foreign, Channel: schema.Cut(in.Channel, maxCause),
+		Later: in.Later, Sequence: in.Sequence, Former: in.Former, Open: in.Open, Foreign: in.Foreign, Doubted: in.Doubted, Channel: schema.Cut(in.Channel, maxCause),
 		Conversation: in.Conversation, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
 		Greeting: schema.Cut(in.Session.Greeting, maxGreeting), Join: in.Session.Join.Reveal(),
 		First: in.First.UTC(),
@@ -197,7 +198,7 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		N: e.N, Claims: e.Claims, Attempts: e.Attempts, Waits: e.Waits,
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
 		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
-		Later: e.Later, Sequence: e.Sequence, Former: e.Former, Open: e.Open, Foreign: e.Foreign, Channel: e.Channel,
+		Later: e.Later, Sequence: e.Sequence, Former: e.Former, Open: e.Open, Foreign: e.Foreign, Doubted: e.Doubted, Channel: e.Channel,
 		Conversation: e.Conversation, Others: e.Others, Class: e.Class, Reason: e.Reason,
 		Session: consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
 		First:   e.First,
