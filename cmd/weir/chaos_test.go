@@ -1,4 +1,4 @@
-//go:build chaos
+//go:build chaos && linux
 
 package main
 
@@ -191,6 +191,8 @@ func runChaos(o chaosOptions) (status int, err error) {
 	fmt.Println()
 	err = errors.Join(err, c.state.Print(os.Stdout))
 	switch {
+	case ctx.Err() != nil:
+		return 130, err
 	case err != nil || found:
 		return 1, err
 	case stopping.Err() != nil:

@@ -1,4 +1,4 @@
-//go:build chaos
+//go:build chaos && linux
 
 package main
 
@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -492,10 +491,7 @@ func (r *rig) disturb(ctx context.Context, p plan) map[string]int {
 	return injected
 }
 
-// errCut is a round that was cut off by a second signal.
-var errCut = errors.New("interrupted")
-
-// names returns the names of the faults of a group that a kind of broker allows.
+// faultNames returns the names of the faults of a group that a kind of broker allows.
 func faultNames(faults []fault, group, kind string) (names []string) {
 	for _, f := range faults {
 		kinds := f.kinds
