@@ -89,8 +89,10 @@ func (o chaosOptions) plan(seed uint64, round int, faults []fault) plan {
 		// Each kind of broker deals its own faults, so that none of them misses out.
 		turn := round/len(o.kinds)*count(o.kinds, p.kind) + count(o.kinds[:round%len(o.kinds)], p.kind)
 		for _, name := range chaos.Picks(seed, group+p.kind, turn, min(n, len(names)), names) {
-			i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
-			p.faults = append(p.faults, faults[i])
+			named := func(f fault) bool { return f.name == name }
+			if !slices.ContainsFunc(p.faults, named) { // the last of one turn may be the first of the next
+				p.faults = append(p.faults, faults[slices.IndexFunc(faults, named)])
+			}
 		}
 	}
 	slices.SortFunc(p.faults, func(a, b fault) int { return strings.Compare(a.group+a.name, b.group+b.name) })

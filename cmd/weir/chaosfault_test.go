@@ -38,7 +38,7 @@ const (
 type fault struct {
 	name  string
 	group string
-	kinds []string // of brokers at which it is possible; nil: one and cluster
+	kinds []string // of brokers at which it is possible; nil: one and cluster, and every one for answers and events
 	short bool     // cheap enough for the short run
 	needs string   // what it needs that no run has; empty: nothing
 

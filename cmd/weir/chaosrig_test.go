@@ -164,7 +164,8 @@ type rig struct {
 
 	published eventLog
 	wg        sync.WaitGroup
-	cancel    context.CancelFunc
+	cancel    context.CancelFunc // ends the proxies
+	retire    func()             // ends supervise, and waits until it has; nil before it runs
 }
 
 func (r *rig) find(kind chaos.Find, format string, args ...any) {
@@ -296,17 +297,38 @@ func (r *rig) up(ctx context.Context, sim simConfig) error {
 		return err
 	}
 	r.wg.Go(func() { _ = r.front.Run(ctx) })
-	reach, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	r.b, err = broker.Connect(reach, zerolog.Nop(), broker.Config{URL: strings.Join(r.servers(true), ","), Replicas: r.replicas(), Name: "chaos"})
-	if err != nil {
+	if err := r.connect(ctx); err != nil {
 		return err
 	}
 	if err := r.configure(); err != nil {
 		return err
 	}
-	r.wg.Go(func() { r.supervise(ctx) })
+	watch, cancelWatch := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.supervise(watch)
+	}()
+	r.retire = func() {
+		cancelWatch()
+		<-done
+	}
 	return nil
+}
+
+// connect reaches the servers past the proxies. A cluster may need a while to
+// elect its leader.
+func (r *rig) connect(ctx context.Context) (err error) {
+	cfg := broker.Config{URL: strings.Join(r.servers(true), ","), Replicas: r.replicas(), Name: "chaos"}
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); r.rest(ctx, time.Second) {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		r.b, err = broker.Connect(try, zerolog.Nop(), cfg)
+		cancel()
+		if err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // supervise starts weir, and again whenever it has ended, until ctx ends.
@@ -425,8 +447,8 @@ func (r *rig) report(ctx context.Context) (reports map[string]simulator.Report, 
 	return reports, json.NewDecoder(resp.Body).Decode(&reports)
 }
 
-// heal ends every disturbance that is left.
-func (r *rig) heal() {
+// heal ends every disturbance that is left, and waits until a weir runs.
+func (r *rig) heal(ctx context.Context) {
 	r.front.Set(chaos.Mode{})
 	for _, n := range r.nodes {
 		n.proxy.Set(chaos.Mode{})
@@ -436,7 +458,13 @@ func (r *rig) heal() {
 		}
 	}
 	_ = r.outage("none", 0)
-	r.current().Continue()
+	for {
+		w := r.current()
+		w.Continue()
+		if text, _ := w.End(); text == "" || !r.rest(ctx, 50*time.Millisecond) {
+			return
+		}
+	}
 }
 
 // close ends everything. weir is asked to, and must within half a minute, as
@@ -445,18 +473,11 @@ func (r *rig) close(ctx context.Context, orderly bool) {
 	if r.cancel == nil {
 		return
 	}
-	r.cancel() // no weir is started from here on
-	if w := r.current(); w != nil {
-		if orderly {
-			w.Terminate()
-			if !w.Await(ctx, 30*time.Second) {
-				r.find(chaos.Crash, "weir did not stop within 30 s of SIGTERM")
-			} else if text, clean := w.End(); !clean {
-				r.find(chaos.Crash, "weir stopped by SIGTERM ended with %s", text)
-			}
-		}
-		w.Kill()
+	if r.retire != nil {
+		r.retire() // no weir is started from here on
+		r.dismiss(ctx, orderly)
 	}
+	r.cancel()
 	if r.b != nil {
 		_ = r.b.Close(context.WithoutCancel(ctx))
 	}
@@ -468,6 +489,31 @@ func (r *rig) close(ctx context.Context, orderly bool) {
 		}
 	}
 	r.wg.Wait()
+}
+
+// dismiss ends weir, and the one that was to take its place.
+func (r *rig) dismiss(ctx context.Context, orderly bool) {
+	r.mu.Lock()
+	w, next := r.weir, r.next
+	r.mu.Unlock()
+	if next != nil {
+		next.Kill()
+	}
+	if w == nil {
+		return
+	}
+	if text, _ := w.End(); orderly && text == "" {
+		w.Terminate()
+		stopped := w.Await(ctx, 30*time.Second)
+		text, clean := w.End()
+		switch {
+		case !stopped:
+			r.find(chaos.Crash, "weir did not stop within 30 s of SIGTERM")
+		case !clean && text != "exit status 130": // 130: it was still coming up
+			r.find(chaos.Crash, "weir stopped by SIGTERM ended with %s", text)
+		}
+	}
+	w.Kill()
 }
 
 func nodeProcesses(nodes []*node) (all []*chaos.Process) {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -167,9 +168,20 @@ func (l *eventLog) any(d *rand.Rand, old bool) (sentEvent, bool) {
 	return from[d.IntN(len(from))], true
 }
 
+// publishLimit is how long the broker may refuse the publisher: longer than any
+// fault lasts.
+const publishLimit = 3 * time.Minute
+
 // publish publishes the n events of the round over a time, and returns when all
 // are acknowledged or ctx ends.
-func (r *rig) publish(ctx context.Context, n int, over time.Duration) {
+func (r *rig) publish(interrupted context.Context, n int, over time.Duration) {
+	ctx, cancel := context.WithTimeout(interrupted, over+publishLimit)
+	defer cancel()
+	defer func() {
+		if ctx.Err() != nil && interrupted.Err() == nil {
+			r.find(chaos.Stuck, "the broker did not take the round's events within %v", over+publishLimit)
+		}
+	}()
 	for i := range n {
 		l := sentEvent{lane: chaosLanes[[]int{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}[i%10]], id: fmt.Sprintf("r%d-%d", r.round, i), n: i}
 		seq, err := r.send(ctx, l, l.id+"-"+l.lane)
@@ -296,7 +308,7 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 		return f, err
 	}
 	stream, err := r.b.JetStream().Stream(ctx, broker.StreamEvents)
-	if err != nil {
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f, err
 	}
 	for _, l := range r.published.leads {
@@ -329,6 +341,9 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 
 // stored reports whether the broker still has what it acknowledged.
 func stored(ctx context.Context, stream jetstream.Stream, l sentEvent) bool {
+	if stream == nil {
+		return false
+	}
 	for range 5 { // a replica may be behind
 		m, err := stream.GetMsg(ctx, l.seq)
 		if err == nil {
@@ -372,6 +387,9 @@ func (r *rig) readProof(f *chaos.Facts, offset int64) error {
 // outcomes reads what was published behind a sequence.
 func (r *rig) outcomes(ctx context.Context, after uint64) ([]chaos.Outcome, error) {
 	s, err := r.b.JetStream().Stream(ctx, broker.StreamOutcomes)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -426,7 +444,7 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 	}
 	outcomes := s.CachedInfo().State.LastSeq
 	injected = r.disturb(stopping, p)
-	r.heal()
+	r.heal(ctx)
 	r.hist.Note("round", "calm", fmt.Sprintf("%d events were acknowledged", len(r.published.leads)))
 	if err := r.settle(ctx, began, map[bool]time.Duration{true: 10 * time.Minute, false: 6 * time.Minute}[p.kind == kindCluster]); err != nil {
 		r.hist.Note("check", "settle", err.Error())
@@ -497,6 +515,9 @@ func faultNames(faults []fault, group, kind string) (names []string) {
 		kinds := f.kinds
 		if kinds == nil {
 			kinds = []string{kindOne, kindCluster}
+			if group == atAnswer || group == atPublish { // these leave a broker's disk alone
+				kinds = append(kinds, kindDisk, kindPower)
+			}
 		}
 		if f.group == group && f.needs == "" && slices.Contains(kinds, kind) {
 			names = append(names, f.name)
