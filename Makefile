@@ -85,7 +85,7 @@ chaos: bin/chaos.test ## real processes under every fault, in rounds; goes on wh
 # A folder of its own each time, which stays if there is a finding.
 chaos-short: bin/chaos.test ## the cheap faults on one server, about 2 minutes
 	@dir=$$(mktemp -d "$${TMPDIR:-/tmp}/weir-chaos-XXXXXX"); \
-	CHAOS_SHORT=1 CHAOS_DIR="$$dir" CHAOS_EVENTS=200 CHAOS_ROUND=100 CHAOS_KINDS=one $(CHAOS); \
+	CHAOS_SHORT=1 CHAOS_DIR="$$dir" CHAOS_EVENTS=300 CHAOS_ROUND=100 CHAOS_KINDS=one $(CHAOS); \
 	rm -rf "$$dir"
 
 bench: ## benchmarks into bin/bench.txt (COUNT=10); OLD=FILE compares with an older run

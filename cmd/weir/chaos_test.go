@@ -255,6 +255,18 @@ func (c *campaign) rounds(ctx, stopping context.Context) (found bool, err error)
 	return false, nil
 }
 
+// keptLogs is of how many rounds the processes' logs are kept. A round with a
+// finding is the last one, so its log is among them.
+const keptLogs = 5
+
+// tidy removes the logs of a round.
+func (c *campaign) tidy(round int) {
+	old, _ := filepath.Glob(filepath.Join(c.dir, "log", fmt.Sprintf("r%d-*.log", round))) // the pattern is good
+	for _, path := range old {
+		_ = os.Remove(path) // nothing depends on it
+	}
+}
+
 // round runs one round and adds it up.
 func (c *campaign) round(ctx, stopping context.Context, p plan) (v chaos.Verdict, err error) {
 	var names []string
@@ -281,7 +293,7 @@ func (c *campaign) round(ctx, stopping context.Context, p plan) (v chaos.Verdict
 		return v, err
 	}
 	if p.kind == kindOne || p.kind == kindCluster {
-		c.old[p.kind] = append(c.old[p.kind], r.published.leads...)
+		c.old[p.kind] = append(c.old[p.kind], r.published.sent...)
 	}
 	c.state.Add(injected, v)
 	for _, f := range v.Findings {
@@ -290,6 +302,7 @@ func (c *campaign) round(ctx, stopping context.Context, p plan) (v chaos.Verdict
 	}
 	text := fmt.Sprintf("%d events: %d ended, %d dead, %d in doubt, %d findings, %v", v.Events, v.Ended, v.Dead, v.Doubts, len(v.Findings), time.Since(began).Round(time.Second))
 	c.hist.Note("check", "round", text)
+	c.tidy(p.round - keptLogs)
 	fmt.Println("  " + text)
 	return v, nil
 }

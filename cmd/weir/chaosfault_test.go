@@ -186,7 +186,8 @@ func takeOver(ctx context.Context, r *rig, _ *rand.Rand) {
 	r.mu.Lock()
 	r.next = heir
 	r.mu.Unlock()
-	r.rest(ctx, 14*time.Second) // it waits two TTLs of the lease at most
+	r.rest(ctx, 14*time.Second)       // it waits two TTLs of the lease at most
+	r.publish(ctx, 60, time.Second/2) // or there may be nothing left that the first could send
 	w.Continue()
 	if !w.Await(context.WithoutCancel(ctx), 30*time.Second) {
 		r.mu.Lock()

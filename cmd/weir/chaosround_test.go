@@ -143,22 +143,31 @@ type sentEvent struct {
 
 // eventLog is what was published and acknowledged in a round.
 type eventLog struct {
-	mu    sync.Mutex
-	leads []sentEvent
-	old   []sentEvent // of earlier rounds with the same store
+	mu   sync.Mutex
+	next int // number of an event of this round
+	sent []sentEvent
+	old  []sentEvent // of earlier rounds with the same store
 }
 
 func (l *eventLog) add(e sentEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leads = append(l.leads, e)
+	l.sent = append(l.sent, e)
+}
+
+// reserve takes n numbers, and returns the first.
+func (l *eventLog) reserve(n int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next += n
+	return l.next - n
 }
 
 // any returns one that was published, in this round or before it.
 func (l *eventLog) any(d *rand.Rand, old bool) (sentEvent, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := l.leads
+	from := l.sent
 	if old {
 		from = l.old
 	}
@@ -172,7 +181,7 @@ func (l *eventLog) any(d *rand.Rand, old bool) (sentEvent, bool) {
 // fault lasts.
 const publishLimit = 3 * time.Minute
 
-// publish publishes the n events of the round over a time, and returns when all
+// publish publishes n events of the round over a time, and returns when all
 // are acknowledged or ctx ends.
 func (r *rig) publish(interrupted context.Context, n int, over time.Duration) {
 	ctx, cancel := context.WithTimeout(interrupted, over+publishLimit)
@@ -182,7 +191,8 @@ func (r *rig) publish(interrupted context.Context, n int, over time.Duration) {
 			r.find(chaos.Stuck, "the broker did not take the round's events within %v", over+publishLimit)
 		}
 	}()
-	for i := range n {
+	first := r.published.reserve(n)
+	for i := first; i < first+n; i++ {
 		l := sentEvent{lane: chaosLanes[[]int{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}[i%10]], id: fmt.Sprintf("r%d-%d", r.round, i), n: i}
 		seq, err := r.send(ctx, l, l.id+"-"+l.lane)
 		if err != nil {
@@ -294,7 +304,7 @@ func (r *rig) settled(ctx context.Context, since time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, l := range r.published.leads {
+	for _, l := range r.published.sent {
 		if !intents[consumer.Key(l.lane, "/crm", l.id)].Settled() {
 			return false, nil
 		}
@@ -311,7 +321,7 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f, err
 	}
-	for _, l := range r.published.leads {
+	for _, l := range r.published.sent {
 		f.Events = append(f.Events, chaos.Event{
 			Lane: l.lane, ID: l.id, Key: consumer.Key(l.lane, "/crm", l.id), TakesID: l.lane != "acme", Stored: stored(ctx, stream, l),
 		})
@@ -445,7 +455,7 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 	outcomes := s.CachedInfo().State.LastSeq
 	injected = r.disturb(stopping, p)
 	r.heal(ctx)
-	r.hist.Note("round", "calm", fmt.Sprintf("%d events were acknowledged", len(r.published.leads)))
+	r.hist.Note("round", "calm", fmt.Sprintf("%d events were acknowledged", len(r.published.sent)))
 	if err := r.settle(ctx, began, map[bool]time.Duration{true: 10 * time.Minute, false: 6 * time.Minute}[p.kind == kindCluster]); err != nil {
 		r.hist.Note("check", "settle", err.Error())
 	}

@@ -40,10 +40,10 @@ const holdLimit = time.Second
 // Proxy passes TCP connections on to one address, and breaks them on demand. Its
 // methods may be called concurrently.
 type Proxy struct {
-	ln net.Listener
+	ln     net.Listener
+	target string
 
 	mu      sync.Mutex
-	target  string
 	mode    Mode
 	changed chan struct{} // closed when mode is replaced
 	pairs   map[*pair]struct{}
@@ -91,13 +91,6 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 }
 
-// Aim sends connections that are made from now on to another address.
-func (p *Proxy) Aim(target string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.target = target
-}
-
 // Set changes what is done to connections, those that are open included.
 func (p *Proxy) Set(m Mode) {
 	p.mu.Lock()
@@ -122,21 +115,21 @@ func (p *Proxy) end(reset bool) {
 }
 
 // now returns the mode, and what is closed when there is another one.
-func (p *Proxy) now() (Mode, string, <-chan struct{}) {
+func (p *Proxy) now() (Mode, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.mode, p.target, p.changed
+	return p.mode, p.changed
 }
 
 // serve passes one connection on until either side ends.
 func (p *Proxy) serve(ctx context.Context, client net.Conn) {
-	mode, target, _ := p.now()
+	mode, _ := p.now()
 	if mode.Kind == KindRefuse || ctx.Err() != nil {
 		abort(client)
 		return
 	}
 	d := net.Dialer{Timeout: 2 * time.Second}
-	server, err := d.DialContext(ctx, "tcp", target)
+	server, err := d.DialContext(ctx, "tcp", p.target)
 	if err != nil {
 		abort(client)
 		return
@@ -212,7 +205,7 @@ func read(pr *pair, src net.Conn, pieces chan<- piece, left chan<- struct{}) {
 func (p *Proxy) pass(pr *pair, dst net.Conn, pc piece, answer bool) (goesOn, reset bool) {
 	left := pr.left[side(answer)]
 	for {
-		mode, _, changed := p.now()
+		mode, changed := p.now()
 		switch {
 		case mode.Kind == KindBlackhole, mode.Kind == KindHalfOpen && answer:
 			if !await(pr.gone, left, changed) {

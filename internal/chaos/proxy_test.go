@@ -38,7 +38,13 @@ func newProxy(t *testing.T) (p *chaos.Proxy, lines <-chan string) {
 			}()
 		}
 	}()
-	p, err := chaos.NewProxy(ln.Addr().String())
+	return proxyTo(t, ln.Addr().String()), seen
+}
+
+// proxyTo starts a proxy in front of an address.
+func proxyTo(t *testing.T, target string) *chaos.Proxy {
+	t.Helper()
+	p, err := chaos.NewProxy(target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +57,7 @@ func newProxy(t *testing.T) (p *chaos.Proxy, lines <-chan string) {
 			t.Error(err)
 		}
 	})
-	return p, seen
+	return p
 }
 
 func listen(t *testing.T) net.Listener {
@@ -259,9 +265,7 @@ func TestProxyTruncates(t *testing.T) {
 
 func TestProxyWithoutATarget(t *testing.T) {
 	t.Parallel()
-	p, _ := newProxy(t)
 	ln := listen(t)
 	_ = ln.Close()
-	p.Aim(ln.Addr().String())
-	refused(t, p)
+	refused(t, proxyTo(t, ln.Addr().String()))
 }
