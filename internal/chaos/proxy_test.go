@@ -207,9 +207,6 @@ func TestProxyBlackhole(t *testing.T) {
 	p.Set(chaos.Mode{Kind: chaos.KindBlackhole})
 	c.ask("b")
 	c.silent()
-	gone := dial(t, p)
-	gone.ask("late") // its sender leaves before the hole is closed
-	_ = gone.Close()
 	late := dial(t, p)
 	late.ask("held too long")
 	if got, err := late.answer(1500 * time.Millisecond); err == nil {
@@ -223,6 +220,24 @@ func TestProxyBlackhole(t *testing.T) {
 	fresh.says("C")
 	if got := <-lines; got != "c" {
 		t.Errorf("the server read %q out of the hole", got)
+	}
+}
+
+func TestProxyBlackholeDropsWhatItsSenderLeft(t *testing.T) {
+	t.Parallel()
+	p, lines := newProxy(t)
+	p.Set(chaos.Mode{Kind: chaos.KindBlackhole})
+	gone := dial(t, p)
+	gone.ask("left behind")
+	_ = gone.Close()
+	stays := dial(t, p)
+	stays.ask("a")
+	stays.silent()
+	p.Set(chaos.Mode{})
+	stays.says("A")
+	stays.silent() // time for what was left behind to arrive
+	if first, more := <-lines, len(lines); first != "a" || more > 0 {
+		t.Errorf("the server read %q and %d more, want the question of the one that stayed", first, more)
 	}
 }
 
