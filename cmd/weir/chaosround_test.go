@@ -317,7 +317,7 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 	if f.Intents, err = r.intents(ctx, since); err != nil {
 		return f, err
 	}
-	stream, err := r.b.JetStream().Stream(ctx, broker.StreamEvents)
+	stream, err := r.stream(ctx, broker.StreamEvents)
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f, err
 	}
@@ -347,6 +347,19 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 		{Provider: simulator.ProviderAnyreach, Channel: "text", Most: textLimit},
 	}
 	return f, nil
+}
+
+// stream finds a stream, whose leader may have to be elected first.
+func (r *rig) stream(ctx context.Context, name string) (s jetstream.Stream, err error) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); r.rest(ctx, 500*time.Millisecond) {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		s, err = r.b.JetStream().Stream(try, name)
+		cancel()
+		if err == nil || errors.Is(err, jetstream.ErrStreamNotFound) || ctx.Err() != nil {
+			break
+		}
+	}
+	return s, err
 }
 
 // stored reports whether the broker still has what it acknowledged.
@@ -396,7 +409,7 @@ func (r *rig) readProof(f *chaos.Facts, offset int64) error {
 
 // outcomes reads what was published behind a sequence.
 func (r *rig) outcomes(ctx context.Context, after uint64) ([]chaos.Outcome, error) {
-	s, err := r.b.JetStream().Stream(ctx, broker.StreamOutcomes)
+	s, err := r.stream(ctx, broker.StreamOutcomes)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil
 	}
@@ -448,7 +461,7 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 	if err := r.awaitLanes(ctx); err != nil {
 		return v, nil, err
 	}
-	s, err := r.b.JetStream().Stream(ctx, broker.StreamOutcomes)
+	s, err := r.stream(ctx, broker.StreamOutcomes)
 	if err != nil {
 		return v, nil, err
 	}
