@@ -22,11 +22,17 @@ SEEDS ?= 1000
 COUNT ?= 10
 # What "make demo" adds to the command line.
 ARGS ?=
+# A run of "make chaos" lives in DIR and goes on there until EVENTS were checked.
+# FAULTS, KINDS and ALLOW_SKIP are lists of names: docs/chaos.md.
+DIR ?= bin/chaos
+EVENTS ?= 3000
+ROUND ?= 300
+CHAOS = CHAOS_ALLOW_SKIP="$(ALLOW_SKIP)" CHAOS_FAULTS="$(FAULTS)" CHAOS_SEED="$(SEED)" bin/chaos.test -test.run '^TestChaos$$' -test.timeout 0
 
-.PHONY: help check fmt fixed vet staticcheck tidy test storm build soak bench fuzz demo clean
+.PHONY: help check fmt fixed vet staticcheck tidy test storm build soak chaos chaos-short bench fuzz demo clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check: fmt fixed vet staticcheck tidy test storm ## the gate: all of the following, down to storm
 
@@ -43,6 +49,7 @@ fixed: ## go fix has nothing to modernise
 vet: ## go vet
 	@echo '== vet'
 	@$(GO) vet ./...
+	@$(GO) vet -tags 'soak chaos' ./cmd/weir
 	@$(GO) -C tools vet ./...
 
 staticcheck: ## staticcheck
@@ -74,6 +81,21 @@ build: ## bin/weir
 
 soak: ## weir killed 100 times with -9 under provider faults, about 15 minutes
 	$(GO) test -tags soak -run TestSoak -count=1 -timeout 1h -v ./cmd/weir
+
+bin/chaos.test: FORCE
+	@mkdir -p bin
+	@$(GO) test -c -tags chaos -o $@ ./cmd/weir
+
+FORCE:
+
+chaos: bin/chaos.test ## real processes under every fault, in rounds; goes on where it stopped (DIR=, EVENTS=)
+	@CHAOS_DIR="$(DIR)" CHAOS_EVENTS="$(EVENTS)" CHAOS_ROUND="$(ROUND)" CHAOS_KINDS="$(KINDS)" $(CHAOS)
+
+# A folder of its own each time, which stays if there is a finding.
+chaos-short: bin/chaos.test ## the cheap faults on one server, about 2 minutes
+	@dir=$$(mktemp -d "$${TMPDIR:-/tmp}/weir-chaos-XXXXXX"); \
+	CHAOS_SHORT=1 CHAOS_DIR="$$dir" CHAOS_EVENTS=300 CHAOS_ROUND=100 CHAOS_KINDS=one $(CHAOS); \
+	rm -rf "$$dir"
 
 bench: ## benchmarks into bin/bench.txt (COUNT=10); OLD=FILE compares with an older run
 	@mkdir -p bin

@@ -1,0 +1,418 @@
+//go:build chaos && linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/chaos"
+	"github.com/weirhq/weir/internal/ledger"
+	"github.com/weirhq/weir/internal/simulator"
+)
+
+// Where the faults of a group strike. Faults of one group take turns, those of
+// different groups strike at the same time.
+const (
+	atProcess  = "process"  // weir and the broker
+	atBroker   = "broker"   // the way to the broker
+	atProvider = "provider" // the way to the providers, and the providers whole
+	atAnswer   = "answer"   // single answers of the providers, at a rate
+	atPublish  = "publish"  // what is published
+)
+
+// The kinds of brokers that a round may have.
+const (
+	kindOne     = "one"     // a server
+	kindCluster = "cluster" // three
+	kindDisk    = "disk"    // a server on a small disk
+	kindPower   = "power"   // a server on a disk image
+)
+
+// fault is one row of the table.
+type fault struct {
+	name  string
+	group string
+	kinds []string // of brokers at which it is possible; nil: one and cluster, and every one for answers and events
+	short bool     // cheap enough for the short run
+	needs string   // what it needs that no run has; empty: nothing
+
+	setup  func(*simConfig) // faults of answers: before the round
+	inject func(ctx context.Context, r *rig, d *rand.Rand)
+}
+
+var (
+	one     = []string{kindOne}
+	cluster = []string{kindCluster}
+)
+
+// chaosFaults is the table.
+var chaosFaults = []fault{
+	{name: "weir-kill", group: atProcess, short: true, inject: killWeir},
+	{name: "weir-term", group: atProcess, short: true, inject: termWeir},
+	{name: "weir-term-twice", group: atProcess, short: true, inject: termWeirTwice},
+	{name: "weir-stop-short", group: atProcess, short: true, inject: stopWeir(500*time.Millisecond, 4*time.Second)},
+	{name: "weir-stop-long", group: atProcess, inject: stopWeir(5*time.Second, 40*time.Second)},
+	{name: "weir-takeover", group: atProcess, kinds: one, inject: takeOver},
+	{name: "weir-config", group: atProcess, short: true, inject: rewriteConfig},
+	{name: "server-kill", group: atProcess, kinds: one, short: true, inject: killServer},
+	{name: "server-term", group: atProcess, kinds: one, short: true, inject: termServer},
+	{name: "server-stop", group: atProcess, kinds: one, short: true, inject: stopServer},
+	{name: "both-kill", group: atProcess, kinds: one, short: true, inject: killBoth},
+	{name: "leader-stepdown", group: atProcess, kinds: cluster, inject: stepDown},
+	{name: "leader-kill", group: atProcess, kinds: cluster, inject: killNode(true)},
+	{name: "follower-down", group: atProcess, kinds: cluster, inject: killNode(false)},
+	{name: "leader-stop", group: atProcess, kinds: cluster, inject: stopLeader},
+	{name: "quorum-lost", group: atProcess, kinds: cluster, inject: loseQuorum},
+	{name: "cluster-kill", group: atProcess, kinds: cluster, inject: killServer},
+
+	{name: "broker-cut", group: atBroker, short: true, inject: each((*chaos.Proxy).Cut, "broker-cut")},
+	{name: "broker-reset", group: atBroker, short: true, inject: each((*chaos.Proxy).Reset, "broker-reset")},
+	{name: "broker-delay", group: atBroker, short: true, inject: brokerMode("broker-delay", chaos.Mode{Kind: chaos.KindDelay, Delay: 150 * time.Millisecond}, 4*time.Second)},
+	{name: "broker-blackhole", group: atBroker, short: true, inject: brokerMode("broker-blackhole", chaos.Mode{Kind: chaos.KindBlackhole}, 12*time.Second)},
+	{name: "broker-half-open", group: atBroker, short: true, inject: brokerMode("broker-half-open", chaos.Mode{Kind: chaos.KindHalfOpen}, 8*time.Second)},
+	{name: "broker-slow", group: atBroker, short: true, inject: brokerMode("broker-slow", chaos.Mode{Kind: chaos.KindSlow}, 5*time.Second)},
+	{name: "broker-refuse", group: atBroker, short: true, inject: refuseBroker},
+
+	{name: "provider-cut", group: atProvider, short: true, inject: often((*chaos.Proxy).Cut, "provider-cut")},
+	{name: "provider-reset", group: atProvider, short: true, inject: often((*chaos.Proxy).Reset, "provider-reset")},
+	{name: "provider-refuse", group: atProvider, short: true, inject: providerMode("provider-refuse", chaos.Mode{Kind: chaos.KindRefuse}, 4*time.Second)},
+	{name: "provider-delay", group: atProvider, short: true, inject: providerMode("provider-delay", chaos.Mode{Kind: chaos.KindDelay, Delay: 400 * time.Millisecond}, 4*time.Second)},
+	{name: "provider-blackhole", group: atProvider, short: true, inject: providerMode("provider-blackhole", chaos.Mode{Kind: chaos.KindBlackhole}, 3*time.Second)},
+	{name: "provider-half-open", group: atProvider, short: true, inject: providerMode("provider-half-open", chaos.Mode{Kind: chaos.KindHalfOpen}, 3*time.Second)},
+	{name: "provider-slow", group: atProvider, short: true, inject: providerMode("provider-slow", chaos.Mode{Kind: chaos.KindSlow}, 4*time.Second)},
+	{name: "provider-truncate", group: atProvider, short: true, inject: providerMode("provider-truncate", chaos.Mode{Kind: chaos.KindTruncate, Keep: 150}, 2*time.Second)},
+	{name: "outage-503", group: atProvider, short: true, inject: outage(simulator.Outage503)},
+	{name: "outage-hang", group: atProvider, short: true, inject: outage(simulator.OutageHang)},
+	{name: "outage-refuse", group: atProvider, short: true, inject: outage(simulator.OutageRefuse)},
+
+	{name: "answer-refuse-503", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.Refuse503 = .03 })},
+	{name: "answer-html-502", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.HTML502 = .03 })},
+	{name: "answer-reset-early", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.ResetEarly = .03 })},
+	{name: "answer-accepted-500", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.Accepted500 = .03 })},
+	{name: "answer-accepted-hang", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.AcceptedHang, f.HangFor = .03, 2*time.Second })},
+	{name: "answer-cut", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.Cut = .03 })},
+	{name: "answer-reset", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.Reset = .03 })},
+	{name: "answer-shuffle", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.Shuffle = .5 })},
+	{name: "answer-drop-result", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.DropResult = .03 })},
+	{name: "answer-item-error", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.ItemError = .03 })},
+	{name: "answer-slow", group: atAnswer, short: true, setup: answer(func(f *simulator.Faults) { f.Slow, f.SlowFor = .1, 400*time.Millisecond })},
+	{name: "answer-too-many", group: atAnswer, short: true, setup: func(c *simConfig) { c.Anyreach.TooMany = .05 }},
+	{name: "answer-late-sight", group: atAnswer, short: true, setup: func(c *simConfig) {
+		c.Anyreach.VisibleAfter, c.Anyreach.VisibleShare = 800*time.Millisecond, .5
+	}},
+
+	{name: "publish-twice", group: atPublish, short: true, inject: publishAgain(true)},
+	{name: "publish-again", group: atPublish, short: true, inject: publishAgain(false)},
+	{name: "publish-old", group: atPublish, short: true, inject: publishOld},
+
+	{name: "disk-full", group: atProcess, kinds: []string{kindDisk}, inject: fillDisk},
+	{name: "power-cut", group: atProcess, kinds: []string{kindPower}, inject: cutPower},
+	{name: "bit-flip", group: atProcess, kinds: one, needs: "the gate that compares the ledger with a mark at start (H19)"},
+	{name: "clock-jump", group: atProcess, kinds: one, needs: "a broker and a weir that were built with -overlay on package time"},
+}
+
+func answer(set func(*simulator.Faults)) func(*simConfig) {
+	return func(c *simConfig) {
+		set(&c.Oration.Faults)
+		set(&c.Anyreach.Faults)
+	}
+}
+
+// between draws a duration.
+func between(d *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(d.Int64N(int64(high-low)))
+}
+
+// hold keeps weir away for a while once it has ended.
+func (r *rig) hold(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = time.Now().Add(d)
+}
+
+func killWeir(ctx context.Context, r *rig, d *rand.Rand) {
+	w := r.current()
+	r.hist.Disturb("weir-kill", fmt.Sprint(w.PID()))()
+	r.hold(between(d, 0, 3*time.Second))
+	w.Kill()
+	r.rest(ctx, 3*time.Second)
+}
+
+func termWeir(ctx context.Context, r *rig, d *rand.Rand) {
+	w := r.current()
+	defer r.hist.Disturb("weir-term", fmt.Sprint(w.PID()))()
+	r.hold(between(d, 0, 2*time.Second))
+	w.Terminate()
+	w.Await(ctx, 20*time.Second) // longer, where the broker is away
+}
+
+func termWeirTwice(ctx context.Context, r *rig, d *rand.Rand) {
+	w := r.current()
+	defer r.hist.Disturb("weir-term-twice", fmt.Sprint(w.PID()))()
+	w.Terminate()
+	r.rest(ctx, between(d, 0, 300*time.Millisecond))
+	w.Terminate()
+	w.Await(ctx, 20*time.Second)
+}
+
+func stopWeir(low, high time.Duration) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		w, pause := r.current(), between(d, low, high)
+		defer r.hist.Disturb("weir-stop", pause.String())()
+		w.Stop()
+		r.rest(ctx, pause)
+		w.Continue()
+	}
+}
+
+// takeOver stops weir, lets another one take its place, and lets the first go
+// on, which must leave by itself.
+func takeOver(ctx context.Context, r *rig, _ *rand.Rand) {
+	w := r.current()
+	defer r.hist.Disturb("weir-takeover", fmt.Sprint(w.PID()))()
+	w.Stop()
+	heir, err := r.startWeir("weir-heir")
+	if err != nil {
+		r.find(chaos.Crash, "%v", err)
+		w.Continue()
+		return
+	}
+	r.mu.Lock()
+	r.next = heir
+	r.mu.Unlock()
+	r.rest(ctx, 14*time.Second)       // it waits two TTLs of the lease at most
+	r.publish(ctx, 60, time.Second/2) // or there may be nothing left that the first could send
+	w.Continue()
+	if !w.Await(context.WithoutCancel(ctx), 30*time.Second) {
+		r.mu.Lock()
+		r.next = nil
+		r.mu.Unlock()
+		if text, _ := heir.End(); text == "" {
+			r.find(chaos.Crash, "two weir serve run on the same lanes")
+		}
+		heir.Kill()
+	}
+}
+
+// rewriteConfig changes what may change, and starts weir again.
+func rewriteConfig(ctx context.Context, r *rig, d *rand.Rand) {
+	w := r.current()
+	defer r.hist.Disturb("weir-config", fmt.Sprint(w.PID()))()
+	r.conf.draw(d)
+	if err := r.configure(); err != nil {
+		r.find(chaos.Crash, "%v", err)
+	}
+	w.Terminate()
+	w.Await(ctx, 20*time.Second)
+}
+
+// killServer kills all servers at once.
+func killServer(ctx context.Context, r *rig, d *rand.Rand) {
+	defer r.hist.Disturb("server-kill", "")()
+	for _, n := range r.nodes {
+		n.proc.Kill()
+	}
+	r.rest(ctx, between(d, 0, 6*time.Second))
+	for _, n := range r.nodes {
+		r.startNode(n)
+	}
+	r.rest(ctx, 3*time.Second)
+}
+
+func termServer(ctx context.Context, r *rig, d *rand.Rand) {
+	defer r.hist.Disturb("server-term", "")()
+	for _, n := range r.nodes {
+		n.proc.Terminate()
+		n.proc.Await(ctx, 15*time.Second)
+		n.proc.Kill()
+		r.rest(ctx, between(d, 0, 2*time.Second))
+		r.startNode(n)
+	}
+	r.rest(ctx, 2*time.Second)
+}
+
+func stopServer(ctx context.Context, r *rig, d *rand.Rand) {
+	pause := between(d, 500*time.Millisecond, 15*time.Second)
+	defer r.hist.Disturb("server-stop", pause.String())()
+	for _, n := range r.nodes {
+		n.proc.Stop()
+	}
+	r.rest(ctx, pause)
+	for _, n := range r.nodes {
+		n.proc.Continue()
+	}
+}
+
+func killBoth(ctx context.Context, r *rig, d *rand.Rand) {
+	w := r.current()
+	defer r.hist.Disturb("both-kill", fmt.Sprint(w.PID()))()
+	r.hold(between(d, 0, 3*time.Second))
+	if d.IntN(2) == 0 {
+		w.Kill()
+	}
+	for _, n := range r.nodes {
+		n.proc.Kill()
+	}
+	w.Kill()
+	r.rest(ctx, between(d, 0, 3*time.Second))
+	for _, n := range r.nodes {
+		r.startNode(n)
+	}
+	r.rest(ctx, 3*time.Second)
+}
+
+// leader returns the node that leads the ledger's stream, the first if nobody
+// knows.
+func (r *rig) leader(ctx context.Context) *node {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	s, err := r.b.JetStream().Stream(ctx, ledger.Stream)
+	if err == nil && s.CachedInfo().Cluster != nil {
+		for _, n := range r.nodes {
+			if n.cfg.Name == s.CachedInfo().Cluster.Leader {
+				return n
+			}
+		}
+	}
+	return r.nodes[0]
+}
+
+func stepDown(ctx context.Context, r *rig, d *rand.Rand) {
+	defer r.hist.Disturb("leader-stepdown", "")()
+	for range 3 {
+		for _, stream := range []string{ledger.Stream, broker.StreamEvents, broker.StreamOutcomes, broker.StreamLanes} {
+			ask, cancel := context.WithTimeout(ctx, 3*time.Second)
+			_, _ = r.b.JetStream().Conn().RequestWithContext(ask, jetstream.DefaultAPIPrefix+"STREAM.LEADER.STEPDOWN."+stream, nil)
+			cancel()
+			r.rest(ctx, between(d, 0, time.Second))
+		}
+	}
+}
+
+// killNode kills the leader, or one that follows it.
+func killNode(leads bool) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		n := r.leader(ctx)
+		name := "leader-kill"
+		if !leads {
+			name = "follower-down"
+			for _, other := range r.nodes {
+				if other != n {
+					n = other
+					break
+				}
+			}
+		}
+		defer r.hist.Disturb(name, n.cfg.Name)()
+		n.proc.Kill()
+		r.rest(ctx, between(d, time.Second, 15*time.Second))
+		r.startNode(n)
+		r.rest(ctx, 5*time.Second)
+	}
+}
+
+func stopLeader(ctx context.Context, r *rig, d *rand.Rand) {
+	n, pause := r.leader(ctx), between(d, 2*time.Second, 20*time.Second)
+	defer r.hist.Disturb("leader-stop", n.cfg.Name+" "+pause.String())()
+	n.proc.Stop()
+	r.rest(ctx, pause)
+	n.proc.Continue()
+}
+
+func loseQuorum(ctx context.Context, r *rig, d *rand.Rand) {
+	first := d.IntN(len(r.nodes))
+	defer r.hist.Disturb("quorum-lost", r.nodes[first].cfg.Name+" is left")()
+	for i, n := range r.nodes {
+		if i != first {
+			n.proc.Kill()
+		}
+	}
+	r.rest(ctx, between(d, 5*time.Second, 20*time.Second))
+	for i, n := range r.nodes {
+		if i != first {
+			r.startNode(n)
+		}
+	}
+	r.rest(ctx, 8*time.Second)
+}
+
+// each does something to the connections to all servers.
+func each(do func(*chaos.Proxy), name string) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		defer r.hist.Disturb(name, "")()
+		for range 4 {
+			for _, n := range r.nodes {
+				do(n.proxy)
+			}
+			r.rest(ctx, between(d, 0, 2*time.Second))
+		}
+	}
+}
+
+func brokerMode(name string, m chaos.Mode, most time.Duration) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		length := between(d, 500*time.Millisecond, most)
+		defer r.hist.Disturb(name, length.String())()
+		for _, n := range r.nodes {
+			n.proxy.Set(m)
+		}
+		r.rest(ctx, length)
+		for _, n := range r.nodes {
+			n.proxy.Set(chaos.Mode{})
+		}
+	}
+}
+
+// refuseBroker cuts the connections and lets none be made.
+func refuseBroker(ctx context.Context, r *rig, d *rand.Rand) {
+	length := between(d, 500*time.Millisecond, 10*time.Second)
+	defer r.hist.Disturb("broker-refuse", length.String())()
+	for _, n := range r.nodes {
+		n.proxy.Set(chaos.Mode{Kind: chaos.KindRefuse})
+		n.proxy.Reset()
+	}
+	r.rest(ctx, length)
+	for _, n := range r.nodes {
+		n.proxy.Set(chaos.Mode{})
+	}
+}
+
+// often does something to the connections to the providers, at moments that
+// fall into requests.
+func often(do func(*chaos.Proxy), name string) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		for range 6 {
+			heal := r.hist.Disturb(name, "")
+			do(r.front)
+			heal()
+			r.rest(ctx, between(d, 0, time.Second))
+		}
+	}
+}
+
+func providerMode(name string, m chaos.Mode, most time.Duration) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		length := between(d, 500*time.Millisecond, most)
+		defer r.hist.Disturb(name, length.String())()
+		r.front.Set(m)
+		r.rest(ctx, length)
+		r.front.Set(chaos.Mode{})
+	}
+}
+
+func outage(kind string) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		length := between(d, 500*time.Millisecond, 6*time.Second)
+		defer r.hist.Disturb("outage-"+kind, length.String())()
+		if err := r.outage(kind, length); err != nil {
+			r.find(chaos.Crash, "the simulator does not answer: %v", err)
+		}
+		r.rest(ctx, length)
+	}
+}
