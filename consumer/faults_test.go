@@ -877,3 +877,95 @@ func TestFault55WhatIsFetchedIsWhatCanBeSent(t *testing.T) {
 		}
 	})
 }
+
+// TestFault38OneEventIsOneCall publishes an event again: at once, days later, in
+// the other mode, and with other attributes than those that count. The same id of
+// another source is another event (fault 40).
+func TestFault38OneEventIsOneCall(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		const data = `{"id":"0001","phone":"+14155550001"}`
+		structured := func(source string, more string) {
+			w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(fmt.Sprintf(
+				`{"specversion":"1.0","id":"0001","source":%q,"type":"lead.created",%s"datacontenttype":"application/json","data":%s}`, source, more, data)))
+		}
+		binary := func() {
+			w.events.publish(map[string][]string{
+				"Content-Type": {"application/json"}, "ce-specversion": {"1.0"}, "ce-id": {"0001"},
+				"ce-source": {"/crm"}, "ce-type": {"lead.created"}, "ce-traceparent": {"00-1-2-01"},
+			}, []byte(data))
+		}
+		p := w.start(t, &process{}, nil)
+		structured("/crm", "")
+		structured("/crm", "")
+		binary()
+		time.Sleep(10 * time.Second)
+		structured("/crm", `"attempt":"7",`)
+		for range 3 {
+			time.Sleep(24 * time.Hour)
+			structured("/crm", "")
+			binary()
+		}
+		structured("/other", "")
+		time.Sleep(time.Hour)
+		p.stop(t)
+		w.once(t, consumer.Key("l", "/crm", "0001"), consumer.Key("l", "/other", "0001"))
+		if len(w.posts) != 2 || len(w.entries) != 2 {
+			t.Errorf("got %d requests and %d entries, want one for each source", len(w.posts), len(w.entries))
+		}
+	})
+}
+
+// TestFault41WhatCannotBeRead is kept with a reason, and nobody waits behind it.
+func TestFault41WhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	structured := map[string][]string{"Content-Type": {"application/cloudevents+json"}}
+	bad := map[string]struct {
+		header map[string][]string
+		data   string
+	}{
+		"no event":          {nil, "hello"},
+		"nothing":           {nil, ""},
+		"torn":              {structured, `{"specversion":"1.0","id":"x","sou`},
+		"no id":             {structured, `{"specversion":"1.0","source":"/crm","type":"lead.created","data":{"id":1,"phone":"+14155550001"}}`},
+		"version 0.3":       {structured, `{"specversion":"0.3","id":"x","source":"/crm","type":"lead.created","data":{"id":1,"phone":"+14155550001"}}`},
+		"too large":         {structured, `{"specversion":"1.0","id":"x","source":"/crm","type":"lead.created","data":{"id":1,"phone":"+14155550001","x":"` + strings.Repeat("x", 300<<10) + `"}}`},
+		"binary without id": {map[string][]string{"ce-specversion": {"1.0"}, "ce-source": {"/crm"}, "ce-type": {"lead.created"}}, `{"id":1,"phone":"+14155550001"}`},
+		"of our own source": {structured, `{"specversion":"1.0","id":"x","source":"/weir/l","type":"lead.created","data":{"id":1,"phone":"+14155550001"}}`},
+		"of no known type":  {structured, `{"specversion":"1.0","id":"x","source":"/crm","type":"lead.lost","data":{"id":1,"phone":"+14155550001"}}`},
+	}
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.start(t, &process{}, nil)
+		var good []string
+		for i := range 3 {
+			for range i { // one behind the other
+				for _, b := range bad {
+					w.events.publish(b.header, []byte(b.data))
+				}
+			}
+			good = append(good, w.lead(fmt.Sprintf("%04d", i)))
+		}
+		time.Sleep(time.Minute)
+		if n := w.called(); n != len(good) {
+			t.Errorf("after a minute: got %d conversations, want %d", n, len(good))
+		}
+		time.Sleep(time.Hour)
+		p.stop(t)
+		w.once(t, good...)
+		if len(w.posts) != len(good) {
+			t.Errorf("requests: got %d, want %d", len(w.posts), len(good))
+		}
+		classes := make(map[string]int)
+		for _, l := range w.letters {
+			classes[l.Class]++
+			if l.Reason == "" || l.State != consumer.Dead {
+				t.Errorf("letter: got %s because %q, want dead with a reason", l.State, l.Reason)
+			}
+		}
+		// What has no id that can be read is another event each time; what has
+		// one is known again.
+		if n := len(w.letters); n < len(bad) || n > 3*len(bad) {
+			t.Errorf("letters: got %d of the classes %v, want one for each of the %d kinds or more", n, classes, len(bad))
+		}
+	})
+}
