@@ -647,8 +647,8 @@ func TestFault46OneHotAccountAmongMany(t *testing.T) {
 		w.do(func() { published = time.Now() })
 		for i, s := range cold {
 			id := fmt.Sprintf("cold-%04d", i)
-			s.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(fmt.Sprintf(
-				`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":%q,"phone":"+1628555%04d"}}`, id, id, i)))
+			s.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, fmt.Appendf(nil,
+				`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":%q,"phone":"+1628555%04d"}}`, id, id, i))
 		}
 		time.Sleep(10 * time.Second)
 		outstanding := 0
@@ -886,8 +886,8 @@ func TestFault38OneEventIsOneCall(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const data = `{"id":"0001","phone":"+14155550001"}`
 		structured := func(source string, more string) {
-			w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(fmt.Sprintf(
-				`{"specversion":"1.0","id":"0001","source":%q,"type":"lead.created",%s"datacontenttype":"application/json","data":%s}`, source, more, data)))
+			w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, fmt.Appendf(nil,
+				`{"specversion":"1.0","id":"0001","source":%q,"type":"lead.created",%s"datacontenttype":"application/json","data":%s}`, source, more, data))
 		}
 		binary := func() {
 			w.events.publish(map[string][]string{
