@@ -267,6 +267,10 @@ func TestFault10TheBrokerIsAwayAfterTheRequest(t *testing.T) {
 					t.Errorf("without a broker: got %d slots in use, %d messages left, %d requests; want at least 1, 2, 1", s.Used, w.unacked(), w.posted())
 				}
 				w.do(func() { w.answer = nil })
+				time.Sleep(15 * time.Second)
+				if got := w.state(key); tc.state == consumer.Ended && got != consumer.Created {
+					t.Errorf("10 s after the broker is back: got %s, want created", got)
+				}
 				time.Sleep(2 * time.Hour)
 				p.stop(t)
 				if got := w.state(key); got != tc.state || len(w.made[key]) != 1 || w.unacked() != 0 {
@@ -536,14 +540,15 @@ func TestFault42AnEventThatMakesTheClientPanic(t *testing.T) {
 func TestFault43TheNextOwnerCountsWhatTheLastOneHeld(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		w.limit, w.length = 3, 5*time.Minute
+		w.limit, w.length = 100, 5*time.Minute // it refuses nothing: the limit is ours
 		for i := range 6 {
 			w.lead(fmt.Sprintf("%04d", i))
 		}
-		first := w.start(t, &process{}, nil)
+		three := func(c *consumer.Config) { c.Accounts[0].Limiter.Limit = 3 }
+		first := w.start(t, &process{}, three)
 		time.Sleep(2 * time.Minute)
 		w.do(func() { first.dead = true })
-		second := w.start(t, &process{}, nil)
+		second := w.start(t, &process{}, three)
 		time.Sleep(2 * time.Minute)
 		if n := w.called(); n != 3 {
 			t.Errorf("while the calls of the first live: got %d conversations, want 3", n)
@@ -570,28 +575,32 @@ func TestFault45ALimitBelowWhatIsLive(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, w *world) {
-				w.limit, w.length = 5, 5*time.Minute
+				w.limit, w.length = 100, 5*time.Minute // it refuses nothing
 				for i := range 5 {
 					w.lead(fmt.Sprintf("%04d", i))
 				}
-				header := map[string][]string{"X-Ratelimit-Limit": {"5"}, "X-Ratelimit-Remaining": {"1"}}
+				limit := 5
 				w.answer = func(w *world, b consumer.Batch) consumer.Answer {
 					a := w.accept(b)
 					if how == "header" && len(w.made) >= 5 {
-						header = map[string][]string{"X-Ratelimit-Limit": {"2"}, "X-Ratelimit-Remaining": {"0"}}
+						limit = 2
 					}
 					if how == "header" {
-						a.Header = header
+						a.Header = map[string][]string{
+							"X-Concurrency-Limit":     {fmt.Sprint(limit)},
+							"X-Concurrency-Remaining": {fmt.Sprint(max(0, limit-w.alive()))},
+						}
 					}
 					return a
 				}
-				p := w.start(t, &process{}, nil)
+				five := func(c *consumer.Config) { c.Accounts[0].Limiter.Limit = 5 }
+				p := w.start(t, &process{}, five)
 				time.Sleep(time.Minute)
 				if how == "configured" {
 					p.stop(t)
 					p = w.start(t, &process{}, func(c *consumer.Config) { c.Accounts[0].Limiter.Limit = 2 })
 				}
-				w.do(func() { w.limit, w.highest = 2, 0 })
+				w.do(func() { w.highest = 0 })
 				for i := range 6 {
 					w.lead(fmt.Sprintf("1%03d", i))
 				}
@@ -647,8 +656,8 @@ func TestFault46OneHotAccountAmongMany(t *testing.T) {
 		w.do(func() { published = time.Now() })
 		for i, s := range cold {
 			id := fmt.Sprintf("cold-%04d", i)
-			s.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(fmt.Sprintf(
-				`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":%q,"phone":"+1628555%04d"}}`, id, id, i)))
+			s.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, fmt.Appendf(nil,
+				`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":%q,"phone":"+1628555%04d"}}`, id, id, i))
 		}
 		time.Sleep(10 * time.Second)
 		outstanding := 0
@@ -886,8 +895,8 @@ func TestFault38OneEventIsOneCall(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const data = `{"id":"0001","phone":"+14155550001"}`
 		structured := func(source string, more string) {
-			w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(fmt.Sprintf(
-				`{"specversion":"1.0","id":"0001","source":%q,"type":"lead.created",%s"datacontenttype":"application/json","data":%s}`, source, more, data)))
+			w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, fmt.Appendf(nil,
+				`{"specversion":"1.0","id":"0001","source":%q,"type":"lead.created",%s"datacontenttype":"application/json","data":%s}`, source, more, data))
 		}
 		binary := func() {
 			w.events.publish(map[string][]string{

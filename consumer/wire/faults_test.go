@@ -153,8 +153,13 @@ func TestFault28To30And35AnswersThatAreNone(t *testing.T) {
 		"29 two lengths":            {func(c net.Conn) { io.WriteString(c, head+"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}") }, 0, false},
 		"30 closed":                 {func(net.Conn) {}, 0, false},
 		"30 reset":                  {func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }, 0, false},
-		"35 a huge body":            {func(c net.Conn) { io.WriteString(c, head+"\r\n"+strings.Repeat(" ", 8<<20)) }, 200, false},
-		"35 no HTTP":                {func(c net.Conn) { io.WriteString(c, "SSH-2.0-x\r\n") }, 0, false},
+		"35 a huge body": {func(c net.Conn) {
+			io.WriteString(c, head+"\r\n")
+			for err := error(nil); err == nil; { // without end
+				_, err = c.Write(make([]byte, 64<<10))
+			}
+		}, 200, false},
+		"35 no HTTP": {func(c net.Conn) { io.WriteString(c, "SSH-2.0-x\r\n") }, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -64,7 +64,7 @@ func TestFault07ARestartWithManyDelayed(t *testing.T) {
 	b := connect(t, e, broker.Config{})
 	events, _ := queues(t, b)
 	for i := range n {
-		if _, err := b.JetStream().PublishAsync("weir.events."+lane, []byte(fmt.Sprint(i))); err != nil {
+		if _, err := b.JetStream().PublishAsync("weir.events."+lane, fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
