@@ -58,10 +58,12 @@ func (r *relay) drop() {
 // starts the broker again: each comes again, whatever became of the delay.
 func TestFault07ARestartWithManyDelayed(t *testing.T) {
 	t.Parallel()
-	const n, delay = 1000, 3 * time.Second
+	const n, delay = 200, 3 * time.Second
+	// A delay that the broker had not noted when it ended comes after AckWait.
+	cfg := broker.Config{AckWait: 8 * time.Second}
 	dir := t.TempDir()
 	e := embed(t, broker.EmbeddedConfig{Dir: dir})
-	b := connect(t, e, broker.Config{})
+	b := connect(t, e, cfg)
 	events, _ := queues(t, b)
 	for i := range n {
 		if _, err := b.JetStream().PublishAsync("weir.events."+lane, fmt.Append(nil, i)); err != nil {
@@ -84,7 +86,7 @@ func TestFault07ARestartWithManyDelayed(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	b = connect(t, embed(t, broker.EmbeddedConfig{Dir: dir}), broker.Config{})
+	b = connect(t, embed(t, broker.EmbeddedConfig{Dir: dir}), cfg)
 	events, _ = queues(t, b)
 	seen := make(map[uint64]int)
 	for _, m := range fetch(t, events, n) {
