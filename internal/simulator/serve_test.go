@@ -145,7 +145,7 @@ func TestOutages(t *testing.T) {
 func TestOutageEndsByItself(t *testing.T) {
 	t.Parallel()
 	sim, url := newServer(t, simulator.Config{})
-	if err := sim.SetOutage(simulator.OutageHang, time.Now().Add(30*time.Millisecond)); err != nil {
+	if err := sim.SetOutage(simulator.OutageHang, time.Now().Add(time.Second)); err != nil {
 		t.Fatalf("set outage: %v", err)
 	}
 	if word, _ := attempt(t, url); word != "closed" {
