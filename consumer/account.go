@@ -26,19 +26,21 @@ type account struct {
 	mu         sync.Mutex
 	pools      map[string]*pool // by channel; those without a limit are made when they are needed
 	slots      map[slotKey]*slot
-	watched    map[*slot]bool // those of slots that are held or in doubt: the others are many, and have time
-	overdue    []*slot        // of the others, those that were to be asked for when they were last gone through
-	gone       time.Time      // when that was
-	probing    bool           // a GET asks whether the provider answers
-	polling    int            // GETs under way for the ends of calls
-	listing    bool           // one of them for many
-	nextPoll   time.Time      // not before this
-	nextList   time.Time      // no list before this
-	blindUntil time.Time      // no look for a doubt before this, on a lane's time
-	blindness  error          // because of this
-	seen       float64        // calls whose length was measured, at most meanMemory
-	shown      time.Duration  // their mean length
-	refused    bool           // the credentials were refused last time
+	watched    map[*slot]bool  // those of slots that are held or in doubt: the others are many, and have time
+	overdue    []*slot         // of the others, those that were to be asked for when they were last gone through
+	gone       time.Time       // when that was
+	probing    bool            // a GET asks whether the provider answers
+	polling    int             // GETs under way for the ends of calls
+	listing    bool            // one of them for many
+	nextPoll   time.Time       // not before this
+	nextList   time.Time       // no list before this
+	deaf       int             // GETs in a row of which nothing was learned
+	blindUntil time.Time       // no look for a doubt before this, on a lane's time
+	blindness  error           // because of this
+	seen       float64         // calls whose length was measured, at most meanMemory
+	shown      time.Duration   // their mean length
+	lengths    []time.Duration // of the newest, in the order of their ends; at most mostLengths
+	refused    bool            // the credentials were refused last time
 	reported   map[string]bool
 }
 
@@ -116,21 +118,45 @@ func (a *account) limit() (n int) {
 	return max(n, 1)
 }
 
+// count counts the slots in use, however long the ledger takes to tell them, and
+// reports whether it has before ctx ended.
+func (a *account) count(ctx context.Context) bool {
+	for {
+		err := a.recover(ctx)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() == nil {
+			a.lg.Warn().Err(err).Msg("the slots in use are not known yet; nothing is sent before")
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(3 * time.Second):
+		}
+	}
+}
+
 // recover counts what the ledger says may be live, before anything is sent.
 // Commands may come meanwhile.
 func (a *account) recover(ctx context.Context) error {
 	for _, ln := range a.lanes {
 		now := time.Now()
 		var dropped []Intent
-		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, now.Add(-a.cfg.MaxCall-lateEnds)) {
+		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, a.e.earliest(now).Add(-a.cfg.MaxCall-lateEnds)) {
+			if errors.Is(err, ErrStrange) {
+				ln.lg.Error().Err(err).Msg("an entry of the ledger cannot be read; its event waits, and a slot is held for it")
+				a.unreadable(ln, entry, now)
+				continue
+			}
 			if err != nil {
 				return err
 			}
 			if entry.Intent.State == Started {
 				ln.sight(entry.Intent.Key, entry.Revision, now)
 			}
-			a.adopt(ln, entry.Intent, now)
-			if entry.Intent.droppedAfter(now.Add(-dedupe)) {
+			a.adopt(ln, entry.Intent, now, entry.lag())
+			if entry.Intent.droppedAfter(a.e.earliest(now).Add(-dedupe)) {
 				dropped = append(dropped, entry.Intent)
 			}
 		}
@@ -183,6 +209,9 @@ func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	}
 	if a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial {
 		next = earlier(next, a.pollEnds(ctx, now))
+	}
+	if a.breaker.State() == "closed" {
+		next = earlier(next, a.glance(ctx, now))
 	}
 	for _, p := range a.pools {
 		next = earlier(next, p.serve(now))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -16,6 +15,9 @@ import (
 // classInternal is the dead-letter class of an event that made the engine
 // panic.
 const classInternal = "internal"
+
+// unreadableWait is how long an event waits whose entry cannot be read.
+const unreadableWait = time.Minute
 
 // candidate is an event that may be sent: everything is known but the claim.
 type candidate struct {
@@ -45,6 +47,12 @@ func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Inten
 	if c == nil && (done == nil || done.Key != key) {
 		ln.unlock(key)
 	}
+	if errors.Is(err, ErrStrange) { // its event waits for a version that can; the others need not
+		ln.lg.Error().Err(err).Str("intent", key).Msg("ledger")
+		ln.hitched(err)
+		ln.giveBack(m, unreadableWait, false)
+		return nil, nil
+	}
 	if err != nil {
 		ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
 		ln.giveBack(m, 5*time.Second, false)
@@ -58,7 +66,7 @@ func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Inten
 // and the grant's place in the window are still taken: a lane must not march
 // through its backlog giving it all back.
 func (ln *lane) falter(ctx context.Context, err error) {
-	ln.complain(err)
+	ln.hitched(err)
 	select {
 	case <-ctx.Done():
 	case <-time.After(time.Second):
@@ -89,7 +97,7 @@ func (ln *lane) key(m Message, ev event.Event, refusal error) string {
 	case o.Intent != "":
 		return o.Intent
 	case refusal != nil:
-		return Key(ln.cfg.Name, "stream:"+o.Stream+"@"+strconv.FormatInt(o.StreamAge.UnixNano(), 10), strconv.FormatUint(o.Sequence, 10))
+		return PlaceKey(ln.cfg.Name, o)
 	default:
 		return Key(ln.cfg.Name, ev.Source(), ev.ID())
 	}
@@ -97,7 +105,7 @@ func (ln *lane) key(m Message, ev event.Event, refusal error) string {
 
 // examine decides by the ledger's entry what is to be done with the message.
 func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Event, refusal error) (*candidate, *Intent, error) {
-	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+	in, rev, err := ln.load(ctx, key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,21 +121,28 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		if refusal == nil {
 			in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
-			refusal = ln.tooOld(ev.Time(), m.Origin().Published)
+			var unsure error
+			if refusal, unsure = ln.tooOld(ev.Time(), m.Origin().Published); unsure != nil {
+				ln.hold(ctx, m, unsure)
+				return nil, nil, nil
+			}
 		}
 	}
-	replay := m.Origin().Replay
+	replay := ln.order(m.Origin())
 	switch in.State {
 	case Absent, Waiting:
 		if digest != in.Digest { // what a correction has replaced: another message stands for the event
 			return nil, &in, nil
 		}
-		switch wait := time.Until(in.NotBefore); {
+		if refusal == nil && ln.doubtful(in, ev.Time(), m.Origin()) {
+			return ln.question(ctx, m, in, rev, ev)
+		}
+		switch wait := ln.left(in, rev); {
 		case wait > ln.e.cfg.Long && in.Later:
-			ln.postpone(ctx, m, in)
+			ln.postpone(ctx, m, in, rev)
 			return nil, nil, nil
-		case wait > 0:
-			ln.giveBack(m, wait, false)
+		case wait > 0: // looked at now and then: a clock may be set right
+			ln.giveBack(m, min(wait, ln.e.cfg.Long), false)
 			return nil, nil, nil
 		}
 		return ln.screen(ctx, m, in, rev, nil, ev, refusal)
@@ -152,22 +167,17 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 			return ln.reopen(ctx, m, in, rev, nil, ev, refusal)
 		}
 	}
-	return nil, &in, nil
+	return nil, &in, ln.remind(ctx, in, rev)
 }
 
-// tooOld refuses an event that the ledger may have forgotten: nobody can tell
-// whether it was sent before (H20).
-func (ln *lane) tooOld(times ...time.Time) error {
-	keep := ln.e.cfg.Keep - 24*time.Hour
-	for _, t := range times {
-		if !t.IsZero() && time.Since(t) > keep {
-			return &schema.Refusal{
-				Class:  schema.ClassTooOld,
-				Reason: fmt.Sprintf("This event is from %s, too old to know whether it was sent before; publish it as a new one if it is still to be sent.", t.UTC().Format(time.DateOnly)),
-			}
-		}
+// load reads an entry. That of a new event is an error as long as there is no
+// room for what becomes of it: what is begun must be finished.
+func (ln *lane) load(ctx context.Context, key string) (Intent, uint64, error) {
+	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+	if err == nil && in.State == Absent {
+		err = ln.e.cfg.Room()
 	}
-	return nil
+	return in, rev, err
 }
 
 // conflict makes a dead letter of an event whose id was taken by another
@@ -183,7 +193,7 @@ func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Ev
 			ln.unlock(key)
 		}
 	}()
-	in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+	in, rev, err := ln.load(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +244,9 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, *Intent, error) {
 	var request Request
 	if refusal == nil {
-		request, refusal = ln.translate(ev)
+		if request, refusal = ln.translate(ev); refusal == nil {
+			ln.suspicion.clear()
+		}
 	}
 	if skip, ok := errors.AsType[*schema.Skip](refusal); ok {
 		step := Step{Kind: StepSuppress, Reason: skip.Reason}
@@ -243,6 +255,10 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		}
 		done, err := ln.decide(ctx, in, rev, step)
 		return nil, done, err
+	}
+	if refusal != nil && replay == nil && ln.suspect(ctx, ev.Type(), refusal) {
+		ln.giveBack(m, time.Second, false)
+		return nil, nil, nil
 	}
 	if refusal != nil {
 		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)

@@ -1,9 +1,11 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weirhq/weir/ratelimiter"
@@ -37,19 +39,23 @@ type Reply struct {
 
 // LaneStatus is what a lane is doing. Counts of slots are the account's.
 type LaneStatus struct {
-	Lane     string `json:"lane"`
-	Label    string `json:"label,omitempty"`
-	Account  string `json:"account"`
-	Provider string `json:"provider"`
-	State    string `json:"state"` // running, waiting, paused, stopped
-	Why      string `json:"why,omitempty"`
-	Used     int    `json:"slots_used"`
-	Limit    int    `json:"slots_limit"`
-	Created  uint64 `json:"created"` // by this process
-	Doubts   int    `json:"doubts_recent"`
-	Settling int    `json:"settling"` // doubts that settle themselves
-	Pause    *Pause `json:"pause,omitempty"`
-	Trouble  string `json:"trouble,omitempty"` // the newest failure
+	Lane     string     `json:"lane"`
+	Label    string     `json:"label,omitempty"`
+	Account  string     `json:"account"`
+	Provider string     `json:"provider"`
+	State    string     `json:"state"` // running, waiting, paused, held, stopped
+	Why      string     `json:"why,omitempty"`
+	Used     int        `json:"slots_used"`
+	Limit    int        `json:"slots_limit"`
+	Created  uint64     `json:"created"` // by this process
+	Doubts   int        `json:"doubts_recent"`
+	Settling int        `json:"settling"` // doubts that settle themselves
+	Pause    *Pause     `json:"pause,omitempty"`
+	Clock    string     `json:"clock,omitempty"` // why the time of day cannot be relied on
+	Hold     *Pause     `json:"hold,omitempty"`
+	Before   time.Time  `json:"before,omitzero"`   // see Engine.SetDoubtful
+	Trouble  string     `json:"trouble,omitempty"` // the newest failure
+	Webhooks HookCounts `json:"webhooks"`
 }
 
 // Control carries out a JSON Command for a lane and returns a JSON Reply.
@@ -136,21 +142,45 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 	if !repeated {
 		var err error
 		if next, _, effect, err = ln.e.apply(ctx, in, rev, step); err != nil {
+			ln.setUntold(in.Key, step.Kind == StepDrop) // it may be stored all the same
 			return in, err
 		}
 		if effect == Denied {
 			return next, fmt.Errorf("the event became %s meanwhile; look again", stateName(next.State))
 		}
 	}
-	if step.Kind == StepDrop {
-		if err := ln.publish(ctx, next, Cancelled, nil); err != nil {
-			return next, err
-		}
-	}
 	if step.Kind == StepSettle {
 		ln.a.follow(ln, next)
+		return next, ln.e.cfg.Outbox.Discard(ctx, next.Lane, next.Key)
 	}
-	return next, ln.e.cfg.Outbox.Discard(ctx, next.Lane, next.Key)
+	err := ln.tellDrop(ctx, next)
+	ln.setUntold(next.Key, err != nil)
+	return next, err
+}
+
+// tellDrop does what follows a person's decision to drop an event.
+func (ln *lane) tellDrop(ctx context.Context, in Intent) error {
+	if err := ln.publish(ctx, in, Cancelled, nil); err != nil {
+		return err
+	}
+	return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)
+}
+
+// setUntold notes whether a drop that is written down is still to be told: the person,
+// who got an error, may not try again. The sweep does.
+func (ln *lane) setUntold(key string, untold bool) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	delete(ln.untold, key)
+	if untold {
+		ln.untold[key] = true
+	}
+}
+
+func (ln *lane) isUntold(key string) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.untold[key]
 }
 
 // dedupe is how long the broker knows an outcome that it has.
@@ -169,13 +199,8 @@ func (in Intent) droppedAfter(t time.Time) bool {
 // stands behind it, and the process that took it may have died before (H8).
 func (ln *lane) repeat(ctx context.Context, dropped []Intent) {
 	for _, in := range dropped {
-		err := ln.e.persist(ctx, func(ctx context.Context) error {
-			if err := ln.publish(ctx, in, Cancelled, nil); err != nil {
-				return err
-			}
-			return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)
-		})
-		if err != nil {
+		err := ln.e.persist(ctx, func(ctx context.Context) error { return ln.tellDrop(ctx, in) })
+		if ln.setUntold(in.Key, err != nil); err != nil {
 			ln.lg.Error().Err(err).Str("intent", in.Key).Msg("the outcome of a dropped event could not be published")
 		}
 		if ctx.Err() != nil {
@@ -199,16 +224,24 @@ func (ln *lane) status() LaneStatus {
 	limits := ln.limits()
 	breaker, refused := a.breaker.State(), a.refused
 	a.mu.Unlock()
+	fence, room := a.e.cfg.Fence(), a.e.cfg.Room()
+	clock := ln.distrust()
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	s := LaneStatus{
 		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
-		State: "running", Used: limits.Held, Limit: limits.Limit,
-		Created: ln.created, Settling: len(ln.open), Doubts: len(ln.doubts), Pause: ln.pause, Trouble: ln.trouble,
+		State: "running", Used: limits.Held - limits.Gone, Limit: limits.Limit,
+		Created: ln.created, Settling: len(ln.open), Doubts: len(ln.doubts), Pause: ln.pause, Hold: ln.held, Before: ln.before, Trouble: cmp.Or(ln.hitch, ln.trouble), Webhooks: ln.hooks,
 	}
 	switch {
+	case ln.held != nil:
+		s.State, s.Why = "held", ln.held.Reason
 	case ln.pause != nil:
 		s.State, s.Why = "paused", fmt.Sprintf("by %s: %s", ln.pause.By, ln.pause.Reason)
+	case fence != nil:
+		s.State, s.Why = "stopped", fence.Error()
+	case room != nil:
+		s.State, s.Why = "waiting", room.Error()
 	case breaker != "closed" && refused:
 		s.State, s.Why = "stopped", "the provider refuses the credentials"
 	case breaker != "closed":
@@ -217,6 +250,14 @@ func (ln *lane) status() LaneStatus {
 		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", why(limits.Why), limits.BlockedUntil.Sub(now).Round(time.Second))
 	case limits.Free == 0 && limits.Limit > 0:
 		s.State, s.Why = "waiting", why(limits.Why)
+	default:
+		s.Why = ln.hitch
+	}
+	if clock != nil {
+		s.Clock = clock.Error()
+		if !strings.Contains(s.Why, s.Clock) {
+			s.Why = strings.TrimPrefix(s.Why+"; "+s.Clock, "; ")
+		}
 	}
 	return s
 }
@@ -247,13 +288,14 @@ func (ln *lane) limits() ratelimiter.State {
 		return ln.entry.limiter.State()
 	}
 	sum := ln.entry.limiter.State()
-	sum.Limit, sum.Held, sum.Free = 0, 0, 0
+	sum.Limit, sum.Held, sum.Gone, sum.Free = 0, 0, 0, 0
 	if len(ln.cfg.Channels) == 1 {
 		return sum
 	}
 	for _, p := range ln.a.pools {
 		if s := p.limiter.State(); p.counted {
-			sum.Limit, sum.Held, sum.Free = sum.Limit+s.Limit, sum.Held+s.Held, sum.Free+s.Free
+			sum.Limit, sum.Free = sum.Limit+s.Limit, sum.Free+s.Free
+			sum.Held, sum.Gone = sum.Held+s.Held, sum.Gone+s.Gone
 		}
 	}
 	return sum

@@ -101,6 +101,7 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 		done(ratelimiter.Unused)
 		return
 	}
+	ln.e.claimed.Add(int64(len(group)))
 	items := make([]Item, len(group))
 	for i, c := range group {
 		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}
@@ -108,9 +109,13 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 	var barred atomic.Bool
 	answer := ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: func() error {
 		err := ln.mayStart(began)
+		if err == nil {
+			err = ln.unheard(group)
+		}
 		barred.Store(err != nil)
 		return err
 	}})
+	ln.a.compare(answer.Header, answer.Began, answer.Done)
 	m := ln.measure(group, answer, barred.Load())
 	done(m.breaker)
 	ln.a.learn(ln, g, group, answer, m)
@@ -173,7 +178,16 @@ func (ln *lane) claim(ctx context.Context, g *grant, group []*candidate) []*cand
 // claimOne makes one claim. A claim whose fate stays unknown is not used, and
 // its nonce is remembered, so that it can be released when it turns up.
 func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
-	step := Step{Kind: StepClaim, Nonce: uuid.NewString(), Channel: c.request.Channel, Reason: "sending"}
+	if c.intent.Claims > 0 && ln.rumoured(c.intent.Key) {
+		return false // a webhook may be about to show that it was created
+	}
+	step := Step{
+		Kind: StepClaim, Nonce: uuid.NewString(), Channel: c.request.Channel,
+		Print: printOf(c.intent.Key, c.request.Pair), Reason: "sending",
+	}
+	if o := c.msg.Origin(); o.Intent == "" {
+		step.Sequence = o.Sequence
+	}
 	switch {
 	case c.replay != nil:
 		step.Kind, step.Expect, step.By = StepReplay, c.replay.Expect, c.replay.By

@@ -15,52 +15,10 @@ const mostPolls = 4
 // the provider has one.
 const enough = 4
 
-// A call is asked for the first time after a fifth of the mean call, and then
-// every eighth of it, between 50 ms and 15 s: at the default of 75 s that is
-// after 15 s and every 9.4 s. One that holds no slot, or outlived MaxCall, is
-// asked for 20 times less often.
-func (a *account) firstPoll() time.Duration { return clamp(a.mean() / 5) }
-func (a *account) nextPolls() time.Duration { return clamp(a.mean() / 8) }
-
-func clamp(d time.Duration) time.Duration { return min(max(d, 50*time.Millisecond), 15*time.Second) }
-
-// next sets when a slot is asked for again. The caller holds mu.
-func (s *slot) next(now time.Time) {
-	s.poll = now.Add(s.pool.a.nextPolls())
-	if !s.held && !s.doubt {
-		s.poll = now.Add(20 * s.pool.a.nextPolls())
-	}
-}
-
 // gap is the shortest time between two GETs of the account: an eighth of the
 // mean call shared by all slots, at most 1 s.
 func (a *account) gap() time.Duration {
 	return min(max(a.mean()/time.Duration(8*a.limit()), 5*time.Millisecond), time.Second)
-}
-
-// The mean call is what the configuration says, as if ten calls had shown it,
-// and what the calls themselves show; the newest 60 count most (PACING: m0, n).
-const (
-	meanPrior  = 10
-	meanMemory = 60
-)
-
-// mean is how long a call lasts, as far as is known. The caller holds mu.
-func (a *account) mean() time.Duration {
-	return (meanPrior*a.cfg.MeanCall + time.Duration(a.seen*float64(a.shown))) / time.Duration(meanPrior+a.seen)
-}
-
-// measured learns from the length of one call. The caller holds mu.
-func (a *account) measured(c Conversation) {
-	length := c.EndedAt.Sub(c.StartedAt)
-	if c.StartedAt.IsZero() || c.EndedAt.IsZero() {
-		length = c.Duration
-	}
-	if length <= 0 || length > a.cfg.MaxCall {
-		return
-	}
-	a.seen = min(a.seen+1, meanMemory)
-	a.shown += time.Duration(float64(length-a.shown) / a.seen)
 }
 
 // pollEnds starts the GETs that are due and returns when the next one is. The
@@ -186,7 +144,7 @@ func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 func (a *account) follow(ln *lane, in Intent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := a.keyOf(in, in.Claims)
+	key := a.keyOf(in, in.made())
 	s := a.slots[key]
 	if s == nil {
 		s = a.enter(ln, a.pool(in.Channel), key, in.Claimed, false)
@@ -196,6 +154,19 @@ func (a *account) follow(ln *lane, in Intent) {
 	s.conversation, s.doubt = in.Conversation, false
 	a.file(s)
 	a.wake()
+}
+
+// discover follows a conversation that is in the ledger and not in our books: a
+// former owner of the account, which stood still for long, wrote it down after
+// this one had counted the slots in use, and acknowledged its message.
+func (a *account) discover(ln *lane, in Intent) {
+	a.mu.Lock()
+	s := a.slots[a.keyOf(in, in.made())]
+	known := s != nil && s.conversation != "" && !s.doubt
+	a.mu.Unlock()
+	if !known {
+		a.follow(ln, in)
+	}
 }
 
 // inquire asks the provider about one conversation, and frees its slot at once
@@ -211,16 +182,27 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 		err = s.ln.witness(ctx, s, conv)
 	}
 	a.mu.Lock()
-	ended := err == nil && conv.Ended && !s.doubt
+	known := err == nil && !s.doubt
+	ended, lives := known && conv.Ended, known && !conv.Ended && !s.rung.IsZero()
+	again := lives && s.rung.After(began) // said while the answer was under way
 	absent := errors.Is(err, ErrNotFound) && s.doubt && !began.Before(s.absent)
 	missed := errors.Is(err, ErrNotFound) && !s.doubt && !s.missed && now.Sub(s.since) > a.e.cfg.ClaimAge+a.cfg.Timeout+a.cfg.VisibleAfter
 	s.missed = s.missed || missed
-	if ended && s.pool.counted {
-		a.measured(conv)
+	var told []chan<- error
+	switch {
+	case ended:
+		s.ended(conv)
+		told, s.told = s.told, nil
+	case lives && !again:
+		s.denied(now)
+		told, s.told = s.told, nil
 	}
 	a.polling--
 	s.polling, s.single = false, false
 	s.next(now)
+	if again {
+		s.poll = now
+	}
 	if (ended || absent) && a.slots[s.key] == s {
 		a.drop(s)
 	}
@@ -231,17 +213,20 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 		a.lg.Error().Str("lane", s.ln.cfg.Name).Str("intent", s.key.intent).Str("conversation", id).Msg("the provider does not know a conversation that it took")
 		s.ln.complain(errors.New("the provider does not know a conversation that it took: " + id))
 	case ended:
-		s.ln.end(ctx, s.key, id, conv)
+		answer(told, s.ln.end(ctx, s.key, id, conv))
+		return
 	case err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil:
 		a.lg.Warn().Err(err).Str("conversation", id).Msg("ask for a conversation")
 	}
+	answer(told, ErrLater)
 }
 
 // end makes the end of a conversation known and then writes it down. No message
 // stands behind it: if this process dies between the two, the next one finds
-// the conversation live in the ledger, asks again and repeats both.
-func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation) {
-	var last Intent
+// the conversation live in the ledger, asks again and repeats both. The error is
+// ErrLater.
+func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation) error {
+	last := Intent{Lane: ln.cfg.Name, Key: key.intent, Made: key.attempt, Conversation: id, Claimed: time.Now()} // if the ledger cannot even be read
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key.intent)
 		if err != nil {
@@ -267,7 +252,8 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", key.intent).Msg("the end of a conversation could not be recorded; it will be asked for again")
 		ln.a.follow(ln, last)
-		return
+		return ErrLater
 	}
 	ln.lg.Info().Str("intent", key.intent).Str("conversation", id).Str("result", conv.Result).Msg("conversation ended")
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,6 +27,17 @@ type Config struct {
 	// Fence is asked before each claim and again before each first byte: nil
 	// only while this process surely is the only one that may send.
 	Fence func() error
+
+	// Room is asked before an event gets an entry in the ledger: an error tells an
+	// operator why there is no room for what becomes of it. Such events stay in
+	// their stream, and with them those in it that wait; what is under way and what
+	// is due goes on. Nil: there is always room.
+	Room func() error
+
+	// Clock says whether this host's time of day can be relied on. Whoever makes
+	// the engine enters samples of the broker's clock; the engine enters those of
+	// the providers'. Nil: it is believed.
+	Clock *Clock
 
 	ClaimAge  time.Duration // the oldest claim that may be sent; 5 s
 	Margin    time.Duration // added to ClaimAge and Timeout before a foreign claim counts as dead; 30 s
@@ -87,7 +99,12 @@ type Engine struct {
 	lanes map[string]*lane // by name; fixed after New
 
 	accounts []*account
-	work     sync.WaitGroup // what must end before Run returns
+	work     sync.WaitGroup            // what must end before Run returns
+	claimed  atomic.Int64              // events whose claim's outcome is not written down yet
+	ended    atomic.Pointer[time.Time] // when Run was asked to end; nil: not yet
+
+	mu      sync.Mutex
+	running context.Context // Run's, while it takes webhooks; else nil
 }
 
 // New checks the configuration and returns an engine that is not yet running.
@@ -101,6 +118,9 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 	cfg.Long = cmp.Or(cfg.Long, 5*time.Minute)
 	if cfg.Fence == nil {
 		return nil, errors.New("consumer: no fence")
+	}
+	if cfg.Room == nil {
+		cfg.Room = func() error { return nil }
 	}
 	if cfg.Ledger == nil || cfg.Outbox == nil || cfg.Switch == nil || cfg.Catalog == nil {
 		return nil, errors.New("consumer: ledger, outbox, switchboard and catalog are all needed")
@@ -131,15 +151,22 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 
 // Run counts the slots that the ledger says are taken, then works until ctx
 // ends. It returns when every request that was sent has been answered or has
-// timed out, recorded and acknowledged. Intake ends at once; a sent request is
-// never cancelled.
+// timed out, recorded and acknowledged, or until it is certain enough that the
+// broker will not take that: some 20 s after the last answer. Intake ends at
+// once; a sent request is never cancelled.
 func (e *Engine) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		now := time.Now()
+		e.ended.Store(&now)
+	})()
 	for _, a := range e.accounts {
-		if err := a.recover(ctx); err != nil {
-			return fmt.Errorf("account %s: count the slots in use: %w", a.cfg.Name, err)
+		if !a.count(ctx) {
+			break
 		}
 	}
+	e.open(ctx)
 	var loops sync.WaitGroup
+	loops.Go(func() { e.watchClock(ctx) })
 	for _, a := range e.accounts {
 		loops.Go(func() { a.run(ctx) })
 		loops.Go(func() { a.sweep(ctx) })
@@ -148,8 +175,39 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	}
 	loops.Wait()
+	e.shut()
 	e.work.Wait()
 	return nil
+}
+
+// Claimed counts the events that have been claimed and of which the ledger does not
+// know yet what became of them. Those are in doubt if the process ends now.
+func (e *Engine) Claimed() int { return int(e.claimed.Load()) }
+
+// open lets begin begin work until ctx ends, or until shut.
+func (e *Engine) open(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = ctx
+}
+
+func (e *Engine) shut() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = nil
+}
+
+// begin does work that was asked for from outside, in a goroutine that Run waits
+// for. It reports false, and does nothing, while the engine does not run.
+func (e *Engine) begin(work func(context.Context)) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ctx := e.running
+	if ctx == nil || ctx.Err() != nil {
+		return false
+	}
+	e.work.Go(func() { work(ctx) })
+	return true
 }
 
 // SetPause stops the lane, or with nil lets it go on, before the next first
@@ -157,6 +215,26 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) SetPause(name string, p *Pause) {
 	if ln := e.lanes[name]; ln != nil {
 		ln.setPause(p)
+	}
+}
+
+// SetHold is SetPause for a lane that is stopped because part of the state was
+// lost. It is a switch of its own: a lane runs while it has neither.
+func (e *Engine) SetHold(name string, p *Pause) {
+	if ln := e.lanes[name]; ln != nil {
+		ln.setHold(p)
+	}
+}
+
+// SetDoubtful says of a lane that part of its state was lost, and when that was
+// over: of an event that was born before then and that the ledger does not know,
+// or knows as waiting since before then, nobody knows whether it was sent. It is
+// not claimed but comes into doubt. A zero time: nothing was lost.
+func (e *Engine) SetDoubtful(name string, before time.Time) {
+	if ln := e.lanes[name]; ln != nil {
+		ln.mu.Lock()
+		defer ln.mu.Unlock()
+		ln.before = before
 	}
 }
 
@@ -188,9 +266,23 @@ func (e *Engine) apply(ctx context.Context, in Intent, rev uint64, s Step) (Inte
 	}
 }
 
-// grace is how long durable steps are still retried once the process is asked
-// to stop.
-const grace = 30 * time.Second
+// Once the process is asked to stop, durable steps are retried for grace, which is
+// longer than the election of a leader (9 s); each gets lastWord at least. All of
+// it fits into the 30 s that whoever supervises a process gives it as a rule.
+const (
+	grace    = 15 * time.Second
+	lastWord = 3 * time.Second
+)
+
+// remaining is how long a durable step may still be retried when the process is
+// asked to stop.
+func (e *Engine) remaining() time.Duration {
+	ended := e.ended.Load()
+	if ended == nil { // it was asked just now
+		return grace
+	}
+	return max(lastWord, grace-time.Since(*ended))
+}
 
 // persist repeats a durable step until it succeeds or Patience is used up, with
 // growing pauses: what the provider has done must be written down, whatever
@@ -199,7 +291,7 @@ func (e *Engine) persist(ctx context.Context, step func(context.Context) error) 
 	parent := ctx
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Patience)
 	defer cancel()
-	defer context.AfterFunc(parent, func() { time.AfterFunc(grace, cancel) })()
+	defer context.AfterFunc(parent, func() { time.AfterFunc(e.remaining(), cancel) })()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := step(ctx)
 		if err == nil {

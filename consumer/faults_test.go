@@ -490,6 +490,41 @@ func TestFault17AClaimIsNotJudgedByItsClaimersClock(t *testing.T) {
 	}
 }
 
+// TestFault16AWaitOfAClockThatWasAhead finds events that a process whose clock
+// was ahead has told to wait for a few seconds. The clock is right again: they
+// wait as long as they were meant to, and not for hours.
+func TestFault16AWaitOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	const meant = 10 * time.Minute
+	for _, ahead := range []time.Duration{0, 20 * time.Second, time.Hour, 9 * time.Hour} {
+		for _, state := range []consumer.State{consumer.Waiting, consumer.Doubt} {
+			t.Run(fmt.Sprint(state, ahead), func(t *testing.T) {
+				t.Parallel()
+				bubble(t, func(t *testing.T, w *world) {
+					var edit func(*consumer.Config)
+					if state == consumer.Doubt {
+						edit = ids(w)
+					}
+					key := w.lead("0001")
+					w.known(t, 0, key, "0001", func(in *consumer.Intent) {
+						in.State, in.Open = state, state == consumer.Doubt
+						in.NotBefore = time.Now().Add(ahead + meant)
+						in.History = []consumer.Transition{{N: 2, State: state, Claim: 1, At: time.Now().Add(ahead)}}
+					})
+					p := w.start(t, &process{}, edit)
+					time.Sleep(meant - time.Second)
+					if n := w.posted(); n != 0 {
+						t.Errorf("requests before their time: got %d, want none", n)
+					}
+					time.Sleep(20 * time.Minute)
+					p.stop(t)
+					w.once(t, key)
+				})
+			})
+		}
+	}
+}
+
 // panicky panics over one person: while the request is made, or when it is sent.
 type panicky struct {
 	*process

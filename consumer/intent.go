@@ -1,8 +1,11 @@
 package consumer
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,7 +71,10 @@ type Intent struct {
 	Foreign bool
 
 	Channel      string   // of the newest claim: where the provider counts channels apart
+	Print        string   // of the newest claim: of its Request.Pair, see printOf
 	Conversation string   // the provider's id, once known
+	Made         int      // the claim that made Conversation; 0: the newest
+	Named        []Named  // what webhooks named and nothing confirmed, for a person; at most mostNamed
 	Session      Session  // what came back with it; not kept beyond its end
 	Others       []string // further conversations that evidence named: each one an alarm
 	Class        string   // of a dead letter
@@ -76,6 +82,39 @@ type Intent struct {
 
 	First   time.Time    // of the first transition
 	History []Transition // the newest, at most HistoryLimit
+}
+
+// Named is a conversation that a webhook named as an intent's and that could not
+// be taken for it.
+type Named struct {
+	Conversation string
+	Why          string // it could not
+	At           time.Time
+}
+
+// mostNamed is how many of them an intent remembers: a person reads them, and
+// whoever knows the webhook's address can send any number.
+const mostNamed = 4
+
+// named adds what a webhook named, and reports whether that is new. It is no
+// transition: what a person orders counts all the same.
+func (in Intent) named(n Named) (Intent, bool) {
+	same := func(o Named) bool { return sameID(o.Conversation, n.Conversation) }
+	if in.State != Doubt && in.State != Dead || len(in.Named) >= mostNamed || slices.ContainsFunc(in.Named, same) {
+		return in, false
+	}
+	in = in.clone()
+	in.Named = append(in.Named, n)
+	return in, true
+}
+
+// printOf is what the ledger keeps of a request's number and agent: enough to
+// tell another number, far too little to find this one.
+func printOf(key, pair string) string {
+	if pair == "" {
+		return ""
+	}
+	return derivedKey(key, "pair", pair)[:4]
 }
 
 // HistoryLimit is how many transitions an intent remembers.
@@ -99,6 +138,12 @@ var namespace = uuid.MustParse("5f2f6e0e-5f3a-5d0b-9c53-1d8a2f8e7b11")
 // the same event has the same key for ever.
 func Key(lane, source, id string) string {
 	return uuid.NewSHA1(namespace, []byte(lane+"\n"+source+"\n"+id)).String()
+}
+
+// PlaceKey returns the intent's key for an event that cannot be read, in lane: it
+// is made of the event's place in its stream.
+func PlaceKey(lane string, o Origin) string {
+	return Key(lane, "stream:"+o.Stream+"@"+strconv.FormatInt(o.StreamAge.UnixNano(), 10), strconv.FormatUint(o.Sequence, 10))
 }
 
 // derivedKey returns a key that belongs to an intent's key, such as an
@@ -126,9 +171,31 @@ func (in Intent) Settled() bool {
 // parked reports whether the intent is a doubt that waits for a person.
 func (in Intent) parked() bool { return in.State == Doubt && !in.Open }
 
+// sameID reports whether two ids name one conversation: the case of letters, which
+// a webhook may spell otherwise than the API, tells no two apart.
+func sameID(a, b string) bool { return strings.EqualFold(a, b) }
+
+// second reports whether an id is that of a further conversation of the intent.
+func (in Intent) second(id string) bool {
+	return slices.ContainsFunc(in.Others, func(other string) bool { return sameID(other, id) })
+}
+
+// made is the claim that made the intent's conversation.
+func (in Intent) made() int { return cmp.Or(in.Made, in.Claims) }
+
+// claimedAt is when a claim was made, as far as the history tells.
+func (in Intent) claimedAt(claim int) time.Time {
+	for _, t := range in.History {
+		if t.State == Started && t.Claim == claim {
+			return t.At
+		}
+	}
+	return in.Claimed
+}
+
 // live returns the attempts of which a conversation may be live, with the time
-// of each one's claim: the newest one while it is started, created or in doubt,
-// and each earlier one that came into doubt, whatever a person made of it.
+// of each one's claim: the newest one while it is started or in doubt, the one
+// that created, and each that came into doubt, whatever a person made of it.
 func (in Intent) live() map[int]time.Time {
 	attempts := make(map[int]time.Time)
 	claimed := make(map[int]time.Time)
@@ -141,10 +208,12 @@ func (in Intent) live() map[int]time.Time {
 		}
 	}
 	switch in.State {
-	case Started, Created, Doubt:
+	case Started, Doubt:
 		attempts[in.Claims] = in.Claimed
+	case Created:
+		attempts[in.made()] = in.claimedAt(in.made())
 	case Ended:
-		delete(attempts, in.Claims)
+		delete(attempts, in.made())
 	}
 	return attempts
 }
@@ -153,6 +222,7 @@ func (in Intent) live() map[int]time.Time {
 func (in Intent) clone() Intent {
 	in.History = slices.Clone(in.History)
 	in.Others = slices.Clone(in.Others)
+	in.Named = slices.Clone(in.Named)
 	in.Waits = maps.Clone(in.Waits)
 	return in
 }

@@ -21,10 +21,13 @@ type lane struct {
 
 	entry    *pool // whose slots its events are fetched for; fixed after New
 	dueFirst bool  // whose turn it is to be fetched first; run's alone
+	more     bool  // the latest fetch found as many events as it asked for; run's alone
 	rooms    rooms
 
 	mu       sync.Mutex
 	pause    *Pause
+	held     *Pause               // wins over pause
+	before   time.Time            // see Engine.SetDoubtful
 	changed  chan struct{}        // closed and replaced when pause or room changes
 	handling int                  // batches under way, at most mostFlying
 	busy     map[string]bool      // intents being handled
@@ -35,11 +38,16 @@ type lane struct {
 	delayed  map[place]delayed    // messages given back with a delay
 	doubts   map[string]time.Time // doubts that wait for a person, by intent, since when
 	open     map[string]bool      // doubts that settle themselves
+	untold   map[string]bool      // events that a person dropped, whose outcome is still to be told
 	created  uint64               // conversations created by this process
-	refusal  string               // the newest rejection
+	refusal  string               // the shape of the newest rejection
 	refusals int                  // how many equal ones in a row, with nothing created between
-	trouble  string               // the newest failure, for display; empty after a success
+	trouble  string               // the provider's newest failure, for display; empty after a success
+	hitch    string               // the same of broker or ledger
 	failures int                  // requests in a row of which no byte was taken
+
+	suspicion suspicion
+	ears
 }
 
 // sighting is a claim that somebody else made, or that this process made and
@@ -94,6 +102,10 @@ func newLane(a *account, cfg LaneConfig) *lane {
 		delayed: make(map[place]delayed),
 		doubts:  make(map[string]time.Time),
 		open:    make(map[string]bool),
+		untold:  make(map[string]bool),
+
+		suspicion: newSuspicion(),
+		ears:      newEars(),
 	}
 }
 
@@ -116,6 +128,7 @@ func (ln *lane) run(ctx context.Context) {
 		}
 		msgs := ln.fetch(g.n, due, events, first)
 		first = nil
+		ln.more = len(msgs) == g.n
 		if unused := g.n - len(msgs); unused > 0 {
 			g.release(unused)
 		}
@@ -127,7 +140,7 @@ func (ln *lane) run(ctx context.Context) {
 			})
 			continue
 		}
-		first = idle(ctx, due, events)
+		first = ln.idle(ctx, due, events)
 	}
 	refuse(first)
 	pulls.Wait()
@@ -197,7 +210,7 @@ func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bo
 // and nothing more is pulled until a slot is free; *first is given back unless
 // its slot is free at once.
 func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *grant {
-	w := ln.entry.request(ln, ln.cfg.Batch)
+	w := ln.entry.request(ln, ln.cfg.Batch, *first != nil || ln.more || ln.owes())
 	select {
 	case g := <-w.got:
 		return g
@@ -217,9 +230,11 @@ func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *g
 		case m := <-due.out:
 			due.open = false
 			refuse(m)
+			ln.entry.urge(w)
 		case m := <-events.out:
 			events.open = false
 			refuse(m)
+			ln.entry.urge(w)
 		case <-changed:
 		case <-ctx.Done():
 		}
@@ -251,6 +266,9 @@ func (ln *lane) fetch(n int, due, events *pull, first Message) []Message {
 	if ln.dueFirst = !ln.dueFirst; ln.dueFirst {
 		slices.Reverse(order)
 	}
+	if ln.e.cfg.Room() != nil {
+		order = []*pull{due}
+	}
 	for _, p := range order {
 		if len(msgs) >= n {
 			break
@@ -267,6 +285,13 @@ func (ln *lane) fetch(n int, due, events *pull, first Message) []Message {
 // recall asks the broker to deliver up to n delayed messages now, the one that
 // has waited longest first.
 func (ln *lane) recall(n int) {
+	for _, m := range ln.called(n) { // without the lock: the broker may be slow
+		refuse(m)
+	}
+}
+
+// called takes up to n delayed messages that are to be delivered now.
+func (ln *lane) called(n int) (msgs []Message) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	soon := time.Now().Add(500 * time.Millisecond)
@@ -279,9 +304,17 @@ func (ln *lane) recall(n int) {
 		return cmp.Or(cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.stream, b.stream))
 	})
 	for _, at := range waiting[:min(max(n, 0), len(waiting))] {
-		refuse(ln.delayed[at].msg)
+		msgs = append(msgs, ln.delayed[at].msg)
 		delete(ln.delayed, at)
 	}
+	return msgs
+}
+
+// owes reports whether messages wait that found no slot.
+func (ln *lane) owes() bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return len(ln.delayed) > 0
 }
 
 // giveBack naks a message. With recallable, a free slot calls it back sooner.
@@ -304,6 +337,7 @@ func (ln *lane) setPause(p *Pause) {
 	if (p == nil) != (ln.pause == nil) {
 		if p == nil { // a person has looked
 			ln.refusal, ln.refusals = "", 0
+			ln.suspicion.lift()
 			clear(ln.doubts)
 			ln.lg.Info().Msg("lane goes on")
 		} else {
@@ -314,12 +348,12 @@ func (ln *lane) setPause(p *Pause) {
 	ln.notify()
 }
 
-// paused returns the pause in force, if any, and what is closed when that
+// paused returns the hold or pause in force, if any, and what is closed when that
 // changes.
 func (ln *lane) paused() (*Pause, <-chan struct{}) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	return ln.pause, ln.changed
+	return cmp.Or(ln.held, ln.pause), ln.changed
 }
 
 // crowded reports whether as many batches are under way as may be.
@@ -331,7 +365,10 @@ func (ln *lane) crowded() bool {
 
 // stop pauses the lane in the name of a rule: at once here, and durably.
 func (ln *lane) stop(ctx context.Context, reason string) {
-	if p, _ := ln.paused(); p != nil {
+	ln.mu.Lock()
+	stopped := ln.pause != nil
+	ln.mu.Unlock()
+	if stopped {
 		return // whoever did it has the word
 	}
 	ln.setPause(&Pause{By: "weir", Reason: reason, At: time.Now()})
@@ -358,6 +395,10 @@ func (ln *lane) unlock(key string) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	delete(ln.busy, key)
+	if waited := ln.released[key]; waited != nil {
+		close(waited)
+		delete(ln.released, key)
+	}
 }
 
 // sight notes a claim that is not being worked on here, and returns since when

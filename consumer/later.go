@@ -14,13 +14,13 @@ import (
 
 // postpone hands an event to the broker until its time, and acknowledges its
 // message.
-func (ln *lane) postpone(ctx context.Context, m Message, in Intent) {
+func (ln *lane) postpone(ctx context.Context, m Message, in Intent, rev uint64) {
 	p := Postponed{
-		Lane: in.Lane, Intent: in.Key, N: in.N, At: in.NotBefore, Header: m.Header(), Data: m.Data(),
+		Lane: in.Lane, Intent: in.Key, N: in.N, At: ln.e.delivery(ln.left(in, rev)), Header: m.Header(), Data: m.Data(),
 	}
 	if err := ln.e.cfg.Outbox.Postpone(ctx, p); err != nil {
 		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("postpone")
-		ln.complain(err)
+		ln.hitched(err)
 		ln.giveBack(m, time.Minute, false)
 		return
 	}
@@ -37,8 +37,9 @@ const (
 	sweepBack = 8 * 24 * time.Hour
 )
 
-// sweep restores postponed events that did not come at their time, at once and
-// then every hour, until ctx ends.
+// sweep restores postponed events that did not come at their time, and finds the
+// conversations that nobody here asks for, and tells what is still to be told, at once and then every hour, until ctx
+// ends.
 func (a *account) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		for _, ln := range a.lanes {
@@ -55,12 +56,20 @@ func (a *account) sweep(ctx context.Context) {
 
 func (ln *lane) sweep(ctx context.Context, now time.Time) error {
 	var errs []error
-	for entry, err := range ln.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, now.Add(-sweepBack)) {
+	for entry, err := range ln.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, ln.e.earliest(now).Add(-sweepBack)) {
+		if errors.Is(err, ErrStrange) {
+			continue // said at the start
+		}
 		if err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		if in := entry.Intent; in.State == Waiting && in.Later && now.Sub(in.NotBefore) > overdue {
+		switch in := entry.Intent; {
+		case in.State == Waiting && in.Later && now.Sub(in.NotBefore) > overdue:
 			errs = append(errs, ln.restore(ctx, in))
+		case in.State == Created && now.Sub(in.Claimed) < ln.a.cfg.MaxCall+lateEnds:
+			ln.a.discover(ln, in)
+		case in.State == Cancelled && ln.isUntold(in.Key):
+			ln.repeat(ctx, []Intent{in})
 		}
 	}
 	return errors.Join(errs...)
@@ -73,7 +82,7 @@ func (ln *lane) restore(ctx context.Context, in Intent) error {
 		return err
 	}
 	err = ErrGone
-	if in.Sequence != 0 {
+	if in.Sequence != 0 && in.Former == "" { // the stream has it as it was before a person corrected it
 		err = ln.e.cfg.Outbox.Restore(ctx, in.Lane, in.Key, in.Sequence)
 	}
 	if errors.Is(err, ErrGone) {

@@ -132,6 +132,46 @@ func TestH20TooOldToKnow(t *testing.T) {
 	}
 }
 
+// An event that comes again when its entry is half as old as it may get has it
+// written anew: it must not be forgotten while a message of the event is there.
+func TestH20AnEventThatComesAgainIsRemembered(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		age   time.Duration
+		state consumer.State
+		anew  bool
+	}{
+		{44 * day, consumer.Ended, false},
+		{46 * day, consumer.Ended, true},
+		{46 * day, consumer.Suppressed, true},
+		{46 * day, consumer.Dead, false}, // is never forgotten
+	} {
+		t.Run(fmt.Sprint(tt.state, tt.age), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				key := w.lead("0001")
+				before := consumer.Intent{
+					Lane: "l", Key: key, State: tt.state, N: 1, Claims: 1, Source: "/crm", ID: "0001", Digest: w.digest(t, 0),
+					History: []consumer.Transition{{N: 1, State: tt.state, At: time.Now().Add(-tt.age)}},
+				}
+				w.entries["l."+key] = stored{before, 1}
+				w.revision = 1
+				p := w.start(t, &process{}, nil)
+				time.Sleep(time.Minute)
+				p.stop(t)
+				got := w.entries["l."+key]
+				if anew := got.revision > 1; anew != tt.anew {
+					t.Errorf("written anew: got %v, want %v", anew, tt.anew)
+				}
+				if diff := cmp.Diff(before, got.intent); diff != "" || w.unacked() != 0 {
+					t.Errorf("%d messages left; entry (-want +got):\n%s", w.unacked(), diff)
+				}
+			})
+		})
+	}
+}
+
 // The broker loses the schedule. The sweep brings the event back from its
 // stream; what is there it leaves alone.
 func TestH4TheSweepRestoresWhatIsLost(t *testing.T) {
@@ -158,4 +198,66 @@ func TestH4TheSweepRestoresWhatIsLost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A process stood still during its request while another one took over and
+// counted the slots in use. It wakes, writes the conversation down, acknowledges
+// and ends: nobody asks for the conversation's end, unless the sweep finds it.
+func TestTheSweepFindsWhatAFormerOwnerCreated(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		key := w.lead("0001")
+		one := w.start(t, &process{}, nil)
+		time.Sleep(50 * time.Millisecond) // the request is on its way
+		w.do(func() { one.stands = time.Now().Add(30 * time.Second) })
+		two := w.start(t, &process{}, nil)
+		time.Sleep(31 * time.Second)
+		one.stop(t)
+		if got := w.state(key); got != consumer.Created || w.unacked() != 0 {
+			t.Fatalf("got %s with %d messages left, want created and none", got, w.unacked())
+		}
+		time.Sleep(2 * time.Hour)
+		if diff := cmp.Diff(map[string]int{"created": 1, "ended": 1}, w.kinds()); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		if s := status(t, two); s.Used != 0 {
+			t.Errorf("slots in use: got %d, want 0", s.Used)
+		}
+		two.stop(t)
+	})
+}
+
+// A doubt that a person has sent again is asked to wait, and its schedule is lost:
+// the stream still has the event of its first message.
+func TestH4AReplayThatWasPostponedIsRestored(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.answer = func(w *world, b consumer.Batch) consumer.Answer {
+			switch len(w.posts) {
+			case 1:
+				return lost(w, b)
+			case 2:
+				a := always(consumer.VerdictFull, "full", 429)(w, b)
+				a.Full, a.Header = true, map[string][]string{"Retry-After": {"1200"}}
+				return a
+			}
+			return w.accept(b)
+		}
+		key := w.lead("0001")
+		p := w.start(t, &process{}, nil)
+		time.Sleep(time.Minute)
+		w.retry(key)
+		time.Sleep(time.Minute)
+		w.do(func() {
+			if in := w.entries["l."+key].intent; !in.Later {
+				t.Errorf("got %s, want it postponed", in.State)
+			}
+			w.due.msgs = nil
+		})
+		time.Sleep(3 * time.Hour)
+		p.stop(t)
+		if got := w.state(key); got != consumer.Ended {
+			t.Errorf("got %s, want ended", got)
+		}
+	})
 }

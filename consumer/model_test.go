@@ -27,34 +27,47 @@ import (
 type world struct {
 	mu sync.Mutex
 
-	events, due *stream
-	entries     map[string]stored
-	revision    uint64
-	outcomes    map[string]event.Event // by id
-	order       []string               // of durable acts, as "publish created", "keep dead", "ack" …
-	history     []string               // of all acts, with their time; only where a test asks for it
-	began       time.Time
-	told        bool // history is kept
-	letters     map[string]consumer.Letter
-	pauses      map[string]string
+	events, due  *stream
+	entries      map[string]stored
+	revision     uint64
+	outcomes     map[string]event.Event // by id
+	order        []string               // of durable acts, as "publish created", "keep dead", "ack" …
+	history      []string               // of all acts, with their time; only where a test asks for it
+	began        time.Time
+	keepsHistory bool // else nobody wants it
+	acts         int  // with an effect on the world
+	letters      map[string]consumer.Letter
+	pauses       map[string]string
 
-	made     map[string][]string // intent -> conversations
-	live     map[string]time.Time
-	highest  int
-	posts    []consumer.Batch
-	gets     int
-	answer   func(w *world, b consumer.Batch) consumer.Answer // nil: all created
-	ids      bool                                             // the provider takes our id: c is the intent itself
-	visible  map[string]time.Time                             // from when on an id is found, and honoured
-	hidden   func(it consumer.Item) time.Duration             // how long a new one is not; nil: not at all
-	lists    int
-	dueSeq   uint64 // of what Weir puts into the due queue
-	slotless map[string]bool
-	length   time.Duration // of a call
-	limit    int
-	gone     bool // GETs fail
-	denied   bool // GETs answer that the credentials are refused
-	storeErr func(in consumer.Intent) (stored bool, err error)
+	newest     *process            // that was started
+	made       map[string][]string // intent -> conversations
+	live       map[string]time.Time
+	asked      map[string]consumer.Item // what a conversation was made for
+	hush       map[string]bool          // conversations that do not echo what they were made for
+	highest    int
+	posts      []consumer.Batch
+	postedAt   []time.Time // each one's answer
+	gets       int
+	answer     func(w *world, b consumer.Batch) consumer.Answer // nil: all created
+	ids        bool                                             // the provider takes our id: c is the intent itself
+	visible    map[string]time.Time                             // from when on an id is found, and honoured
+	hidden     func(it consumer.Item) time.Duration             // how long a new one is not; nil: not at all
+	lists      int
+	dueSeq     uint64 // of what Weir puts into the due queue
+	slotless   map[string]bool
+	length     time.Duration        // of a call
+	lengths    func() time.Duration // of each call, instead
+	lasts      map[string]time.Duration
+	limit      int
+	gone       bool // GETs fail
+	mute       bool // no outcome can be published
+	slowAnswer bool // to GETs: they take their time after they were looked up, not before
+	denied     bool // GETs answer that the credentials are refused
+	storeErr   func(in consumer.Intent) (stored bool, err error)
+	slowStore  time.Duration // from the write to its answer
+
+	chance *chance // nil: nothing goes wrong by itself
+	books  *books  // nil: nobody looks at each step
 }
 
 type stored struct {
@@ -66,7 +79,7 @@ func newWorld() *world {
 	w := &world{
 		entries: make(map[string]stored), outcomes: make(map[string]event.Event),
 		letters: make(map[string]consumer.Letter), pauses: make(map[string]string), dueSeq: 1000, visible: make(map[string]time.Time), slotless: make(map[string]bool),
-		made: make(map[string][]string), live: make(map[string]time.Time),
+		made: make(map[string][]string), live: make(map[string]time.Time), asked: make(map[string]consumer.Item), lasts: make(map[string]time.Duration), hush: make(map[string]bool),
 		length: 20 * time.Second, limit: 3,
 	}
 	w.events = newStream(w, "EVENTS")
@@ -101,6 +114,8 @@ type record struct {
 	ready     time.Time
 	delivered int
 	acked     bool
+	holder    *process // who works on it
+	key       string   // of its intent, where a storm published it
 	published time.Time
 }
 
@@ -124,6 +139,7 @@ type process struct {
 	engine *consumer.Engine
 	cancel context.CancelFunc
 	done   chan error
+	early  func() // before the engine runs
 
 	// ops counts acts with an effect on the world; the process dies at number
 	// dieAt, before or after its effect.
@@ -132,13 +148,19 @@ type process struct {
 	dieLate bool
 	dead    bool
 	fence   error
+	stands  time.Time // until when it stands still (SIGSTOP)
+	stopAt  int       // it stands still after this act, for stopFor
+	stopFor time.Duration
+	runs    bool      // its engine was started
+	lost    bool      // another one has its lease
+	renewed time.Time // when the newest renewal of its lease that succeeded was sent
 }
 
 var errKilled = errors.New("killed")
 
 // note enters an act into the history. The caller holds w.mu.
 func (w *world) note(format string, args ...any) {
-	if w.told {
+	if w.keepsHistory {
 		w.history = append(w.history, fmt.Sprintf("%9.3fs  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
 	}
 }
@@ -150,11 +172,55 @@ func (p *process) act() (effect, seen bool) {
 		return false, false
 	}
 	p.ops++
+	p.w.acts++
+	if p.ops == p.stopAt && !p.w.chance.calm {
+		p.w.meet(standsStill)
+		p.stands = time.Now().Add(p.stopFor)
+	}
 	if p.dieAt == 0 || p.ops < p.dieAt {
 		return true, true
 	}
 	p.dead = true
 	return p.dieLate, false
+}
+
+// stand returns when the process does not stand still any more.
+func (p *process) stand() {
+	for {
+		p.w.mu.Lock()
+		left := time.Until(p.stands)
+		p.w.mu.Unlock()
+		if left <= 0 {
+			return
+		}
+		time.Sleep(left)
+	}
+}
+
+// write makes one change of the broker's: apply is called under w.mu if the change
+// has its effect, at once or after the caller gave up. Its error is the broker's
+// answer.
+func (p *process) write(what string, apply func(seen bool) error) error {
+	p.stand()
+	defer p.stand()
+	if err := p.w.reach(5 * time.Second); err != nil {
+		p.w.storeLate(p, what, apply)
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	effect, seen := p.act()
+	if effect && p.w.strikes(writeLost) {
+		return errors.Join(errSilent, killed(seen))
+	}
+	var err error
+	if effect {
+		err = apply(seen)
+	}
+	if effect && p.w.strikes(answerOfWriteLost) {
+		err = errSilent
+	}
+	return errors.Join(err, killed(seen))
 }
 
 type queue struct {
@@ -163,32 +229,44 @@ type queue struct {
 }
 
 func (q queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
+	q.p.stand()
+	if err := q.p.w.reach(2 * time.Second); err != nil {
+		return nil, err
+	}
 	deadline := time.Now().Add(wait)
 	for {
 		q.p.w.mu.Lock()
-		var out []consumer.Message
-		now, next := time.Now(), deadline
-		for _, r := range q.s.msgs {
-			switch {
-			case r.acked || q.p.dead || len(out) >= n:
-			case r.ready.After(now):
-				next = earliest(next, r.ready)
-			default:
-				r.ready = now.Add(ackWait)
-				r.delivered++
-				out = append(out, &message{p: q.p, s: q.s, r: r})
-			}
-		}
+		out, next := q.ready(n, deadline)
 		changed := q.s.changed
 		q.p.w.mu.Unlock()
-		if len(out) > 0 || !now.Before(deadline) {
+		if len(out) > 0 || !time.Now().Before(deadline) {
+			q.p.stand()
 			return out, nil
 		}
 		select {
-		case <-time.After(next.Sub(now)):
+		case <-time.After(time.Until(next)):
 		case <-changed:
 		}
 	}
+}
+
+// ready takes up to n messages that may be delivered now, and returns when the
+// next one may be, at the latest by the deadline. The caller holds w.mu.
+func (q queue) ready(n int, deadline time.Time) (out []consumer.Message, next time.Time) {
+	now, next := time.Now(), deadline
+	for _, r := range q.s.msgs {
+		switch {
+		case r.acked || q.p.dead || len(out) >= n:
+		case r.ready.After(now) && !q.p.w.tooSoon(r):
+			next = earliest(next, r.ready)
+		default:
+			r.ready, r.holder = now.Add(ackWait), q.p
+			r.delivered++
+			out = append(out, &message{p: q.p, s: q.s, r: r})
+		}
+	}
+	q.p.w.books.hold(q.p)
+	return out, next
 }
 
 func earliest(a, b time.Time) time.Time {
@@ -207,39 +285,60 @@ type message struct {
 func (m *message) Header() map[string][]string { return m.r.header }
 func (m *message) Data() []byte                { return m.r.data }
 func (m *message) Origin() consumer.Origin {
+	m.p.w.mu.Lock()
+	defer m.p.w.mu.Unlock()
 	return consumer.Origin{
 		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Published: m.r.published, Intent: m.r.intent, Replay: m.r.replay,
 	}
 }
 
 func (m *message) Ack(context.Context) error {
-	m.p.w.mu.Lock()
-	defer m.p.w.mu.Unlock()
-	effect, seen := m.p.act()
-	if effect {
-		m.r.acked = true
-		m.p.w.order = append(m.p.w.order, "ack")
-		m.p.w.note("ack %s %d", m.s.name, m.r.seq)
-	}
-	return killed(seen)
+	w := m.p.w
+	return m.p.write("ack", func(bool) error {
+		w.books.ack(m.r)
+		w.order = append(w.order, "ack")
+		w.note("ack %s %d", m.s.name, m.r.seq)
+		m.r.acked, m.r.holder = true, nil
+		if w.strikes(ackForgotten) {
+			m.r.acked, m.r.delivered, m.r.ready = false, 0, time.Now().Add(w.chance.upTo(2*time.Second))
+			m.s.stir()
+		}
+		return nil
+	})
 }
 
 func (m *message) Nak(delay time.Duration) error {
-	m.p.w.mu.Lock()
-	defer m.p.w.mu.Unlock()
+	m.p.stand()
+	w := m.p.w
+	if err := w.reach(time.Second); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if m.p.dead {
 		return errKilled
 	}
-	m.r.ready = time.Now().Add(delay)
-	m.p.w.note("nak %s %d for %v", m.s.name, m.r.seq, delay)
+	w.note("nak %s %d for %v", m.s.name, m.r.seq, delay)
+	m.r.holder = nil
+	switch {
+	case w.strikes(nakLost):
+		return nil
+	case w.strikes(nakForgotten):
+		m.r.ready = time.Now()
+	case w.strikes(nakLate):
+		m.r.ready = time.Now().Add(delay + w.chance.upTo(time.Minute))
+	default:
+		m.r.ready = time.Now().Add(delay)
+	}
 	m.s.stir()
 	return nil
 }
 
 func (m *message) Progress() error {
+	m.p.stand()
 	m.p.w.mu.Lock()
 	defer m.p.w.mu.Unlock()
-	if !m.p.dead && !m.r.acked {
+	if !m.p.dead && !m.r.acked && !m.p.w.strikes(beatLost) {
 		m.r.ready = time.Now().Add(ackWait)
 	}
 	return nil
@@ -253,10 +352,18 @@ func killed(seen bool) error {
 }
 
 func (p *process) Load(_ context.Context, lane, key string) (consumer.Intent, uint64, error) {
+	p.stand()
+	defer p.stand()
+	if err := p.w.reach(5 * time.Second); err != nil {
+		return consumer.Intent{}, 0, err
+	}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	if p.dead {
 		return consumer.Intent{}, 0, errKilled
+	}
+	if p.w.strikes(readFailed) {
+		return consumer.Intent{}, 0, errSilent
 	}
 	s, ok := p.w.entries[lane+"."+key]
 	if !ok {
@@ -266,29 +373,42 @@ func (p *process) Load(_ context.Context, lane, key string) (consumer.Intent, ui
 }
 
 func (p *process) Store(_ context.Context, in consumer.Intent, revision uint64) (uint64, error) {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	key := in.Lane + "." + in.Key
-	effect, seen := p.act()
-	if effect && p.w.entries[key].revision != revision {
-		return 0, consumer.ErrConflict
-	}
-	var err error
-	if p.w.storeErr != nil && effect {
-		effect, err = p.w.storeErr(in)
-	}
-	if effect {
+	var slow time.Duration
+	p.w.do(func() { slow = p.w.slowStore })
+	defer time.Sleep(slow) // without the lock
+	key, stores := in.Lane+"."+in.Key, uint64(0)
+	err := p.write("store", func(seen bool) error {
+		if p.w.entries[key].revision != revision {
+			return consumer.ErrConflict
+		}
+		var err error
+		if p.w.storeErr != nil {
+			effect := false
+			if effect, err = p.w.storeErr(in); !effect {
+				return err
+			}
+		}
+		p.w.books.store(p, p.w.entries[key].intent, in)
 		p.w.revision++
+		if seen { // else nobody waits for it, or not any more
+			stores = p.w.revision
+		}
 		p.w.entries[key] = stored{in, p.w.revision}
 		p.w.order = append(p.w.order, "store "+string(in.State))
 		p.w.note("store %s: %s, n %d, claim %d: %s (seen: %v, %v)", in.ID, in.State, in.N, in.Claims, in.Reason, seen, err)
-	}
-	return p.w.revision, errors.Join(err, killed(seen))
+		return err
+	})
+	return stores, err
 }
 
 func (p *process) Scan(_ context.Context, lane string, _ time.Time) iter.Seq2[consumer.Entry, error] {
+	p.stand()
+	err := p.w.reach(5 * time.Second)
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if p.w.strikes(scanFailed) {
+		err = errSilent
+	}
 	var entries []consumer.Entry
 	for _, key := range slices.Sorted(maps.Keys(p.w.entries)) {
 		if s := p.w.entries[key]; s.intent.Lane == lane {
@@ -301,94 +421,100 @@ func (p *process) Scan(_ context.Context, lane string, _ time.Time) iter.Seq2[co
 				return
 			}
 		}
+		if err != nil {
+			yield(consumer.Entry{}, err)
+		}
 	}
 }
 
 func (p *process) Publish(_ context.Context, _, kind string, ev event.Event) error {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	effect, seen := p.act()
-	if effect {
+	return p.write("publish", func(seen bool) error {
+		if p.w.mute {
+			return errors.New("the broker takes no outcomes")
+		}
 		p.w.outcomes[ev.ID()] = ev
+		p.w.books.publish(kind, ev)
 		p.w.order = append(p.w.order, "publish "+kind)
 		p.w.note("publish %s of %s (seen: %v)", kind, ev.Subject(), seen)
-	}
-	return killed(seen)
+		return nil
+	})
 }
 
 func (p *process) Keep(_ context.Context, l consumer.Letter) error {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	effect, seen := p.act()
-	if effect {
+	return p.write("keep", func(seen bool) error {
 		p.w.letters[l.Intent] = l
 		p.w.order = append(p.w.order, "keep "+string(l.State))
 		p.w.note("keep %s of %s (seen: %v)", l.State, l.ID, seen)
-	}
-	return killed(seen)
+		return nil
+	})
 }
 
 func (p *process) Discard(_ context.Context, _, intent string) error {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	effect, seen := p.act()
-	if effect {
+	return p.write("discard", func(bool) error {
 		delete(p.w.letters, intent)
-	}
-	return killed(seen)
+		return nil
+	})
 }
 
 func (p *process) Postpone(_ context.Context, l consumer.Postponed) error {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	effect, seen := p.act()
-	if effect {
+	return p.write("postpone", func(seen bool) error {
 		p.w.order = append(p.w.order, "postpone")
 		p.w.note("postpone %s until %v (seen: %v)", l.Intent, l.At, seen)
 		p.w.due.msgs = slices.DeleteFunc(p.w.due.msgs, func(r *record) bool {
 			return r.intent == l.Intent && r.replay == nil && r.ready.After(time.Now()) && r.delivered == 0
 		})
-		p.w.dueSeq++
-		p.w.due.msgs = append(p.w.due.msgs, &record{
-			seq: p.w.dueSeq, header: l.Header, data: l.Data, intent: l.Intent, ready: l.At,
-		})
-		p.w.due.stir()
-	}
-	return killed(seen)
+		p.w.addDue(&record{header: l.Header, data: l.Data, intent: l.Intent, ready: l.At})
+		return nil
+	})
+}
+
+// addDue puts a message of Weir's own into the due queue. The caller holds mu.
+func (w *world) addDue(r *record) {
+	w.dueSeq++
+	r.seq, r.key = w.dueSeq, r.intent
+	w.due.msgs = append(w.due.msgs, r)
+	w.due.stir()
 }
 
 func (p *process) Kept(_ context.Context, _, intent string) (bool, error) {
+	p.stand()
+	if err := p.w.reach(5 * time.Second); err != nil {
+		return false, err
+	}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	if p.dead {
 		return false, errKilled
 	}
-	return slices.ContainsFunc(p.w.due.msgs, func(r *record) bool { return r.intent == intent && !r.acked }), nil
+	return p.w.stillDue(intent), nil
+}
+
+// stillDue reports whether a message of Weir's own stands for an intent. The caller
+// holds mu.
+func (w *world) stillDue(intent string) bool {
+	return slices.ContainsFunc(w.due.msgs, func(r *record) bool { return r.intent == intent && !r.acked })
 }
 
 func (p *process) Restore(_ context.Context, _, intent string, sequence uint64) error {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	effect, seen := p.act()
-	i := slices.IndexFunc(p.w.events.msgs, func(r *record) bool { return r.seq == sequence })
-	if i < 0 {
-		return consumer.ErrGone
-	}
-	if effect {
+	return p.write("restore", func(bool) error {
+		i := slices.IndexFunc(p.w.events.msgs, func(r *record) bool { return r.seq == sequence })
+		if i < 0 {
+			return consumer.ErrGone
+		}
 		p.w.order = append(p.w.order, "restore")
+		p.w.note("restore %s", intent)
 		r := p.w.events.msgs[i]
-		p.w.dueSeq++
-		p.w.due.msgs = append(p.w.due.msgs, &record{seq: p.w.dueSeq, header: r.header, data: r.data, intent: intent, ready: time.Now()})
-		p.w.due.stir()
-	}
-	return killed(seen)
+		p.w.addDue(&record{header: r.header, data: r.data, intent: intent, ready: time.Now()})
+		return nil
+	})
 }
 
 func (p *process) Pause(_ context.Context, lane, _, reason string) error {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	p.w.pauses[lane] = reason
-	return nil
+	return p.write("pause", func(bool) error {
+		p.w.pauses[lane] = reason
+		p.w.note("pause: %s", reason)
+		return nil
+	})
 }
 
 func (p *process) Prepare(request map[string]any) (consumer.Request, error) {
@@ -401,16 +527,18 @@ func (p *process) Prepare(request map[string]any) (consumer.Request, error) {
 }
 
 func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
+	p.stand()
 	began := time.Now()
 	if err := b.Permit(); err != nil {
 		return all(b, consumer.VerdictUnsent, err.Error())
 	}
-	time.Sleep(100 * time.Millisecond)
+	p.w.books.post(p, b)
+	time.Sleep(100*time.Millisecond + p.w.slow())
 	p.w.mu.Lock()
 	effect, _ := p.act()
 	var a consumer.Answer
-	if effect {
-		p.w.posts = append(p.w.posts, b)
+	if effect || p.w.strikes(orphanRequest) {
+		p.w.posts, p.w.postedAt = append(p.w.posts, b), append(p.w.postedAt, time.Now())
 		answer := p.w.answer
 		if answer == nil {
 			answer = (*world).accept
@@ -423,9 +551,19 @@ func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
 		a = all(b, consumer.VerdictDoubt, "dead process")
 	}
 	p.w.mu.Unlock()
-	if a.Status == -1 { // hangs until the time-out
+	switch {
+	case a.Status == -1: // hangs until the time-out
 		time.Sleep(15 * time.Second)
 		a.Status = 0
+	case a.Status == -2:
+		panic("the client has a fault")
+	}
+	if p.stand(); time.Since(began) > 15*time.Second && a.Status != 0 {
+		p.w.do(func() {
+			if p.w.strikes(lateAnswer) {
+				a = all(b, consumer.VerdictDoubt, "the answer came too late")
+			}
+		})
 	}
 	a.Began, a.Done = began, time.Now()
 	return a
@@ -434,7 +572,7 @@ func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
 // accept creates each item's conversation while slots are free, and answers 429
 // for a request that does not fit.
 func (w *world) accept(b consumer.Batch) consumer.Answer {
-	if w.alive()+len(b.Items) > w.limit && !free[b.Items[0].Request.Channel] {
+	if w.alive()+len(b.Items) > w.grants() && !free[b.Items[0].Request.Channel] {
 		a := all(b, consumer.VerdictFull, "full")
 		a.Status, a.Full = 429, true
 		return a
@@ -471,8 +609,11 @@ var free = map[string]bool{"email": true, "text": true}
 
 func (w *world) occupy(id string, it consumer.Item) {
 	w.slotless[id] = free[it.Request.Channel]
-	w.live[id] = time.Now().Add(w.length)
+	w.asked[id] = it
+	w.lasts[id] = w.callLength()
+	w.live[id] = time.Now().Add(w.lasts[id])
 	w.highest = max(w.highest, w.alive())
+	w.books.create(it)
 }
 
 func (w *world) alive() int {
@@ -503,11 +644,23 @@ func always(v consumer.Verdict, reason string, status int) func(*world, consumer
 }
 
 func (p *process) Conversation(_ context.Context, id string) (consumer.Conversation, error) {
-	time.Sleep(50 * time.Millisecond)
+	p.stand()
+	defer p.stand()
+	before, after := 50*time.Millisecond, time.Duration(0)
+	p.w.do(func() {
+		if p.w.slowAnswer {
+			before, after = after, before
+		}
+	})
+	time.Sleep(before)
+	defer time.Sleep(after) // without the lock
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	p.w.gets++
 	until, ok := p.w.live[id]
+	if c, err, struck := p.w.badLook(id); struck {
+		return c, err
+	}
 	switch {
 	case p.w.gone || p.dead:
 		return consumer.Conversation{}, errors.New("503")
@@ -516,7 +669,11 @@ func (p *process) Conversation(_ context.Context, id string) (consumer.Conversat
 	case !ok, p.w.visible[id].After(time.Now()):
 		return consumer.Conversation{}, consumer.ErrNotFound
 	}
-	return consumer.Conversation{ID: id, Ended: !until.After(time.Now()), Result: "completed", Duration: p.w.length}, nil
+	conv := consumer.Conversation{ID: id, Ended: !until.After(time.Now()), Result: "completed", Duration: p.w.lasts[id]}
+	if it := p.w.asked[id]; !p.w.hush[id] {
+		conv.Intent, conv.Attempt, conv.Pair = it.Intent, it.Attempt, it.Request.Pair
+	}
+	return conv, nil
 }
 
 // lister is a process whose provider has a list.
@@ -531,13 +688,20 @@ func (p lister) Conversations(context.Context, time.Time) ([]consumer.Conversati
 		return nil, errors.New("503")
 	}
 	var out []consumer.Conversation
+	if p.w.strikes(listFails) {
+		return nil, errSilent
+	}
 	for id, until := range p.w.live {
-		if !p.w.visible[id].After(time.Now()) {
+		if !p.w.visible[id].After(time.Now()) && !p.w.strikes(listHides) {
 			out = append(out, consumer.Conversation{ID: id, Ended: !until.After(time.Now())})
 		}
 	}
 	return out, nil
 }
+
+// catalog is one for all engines: it takes longer to compile than a small world
+// to play.
+var catalog = sync.OnceValue(schema.NewCatalog)
 
 // start runs an engine over the world, with the given lanes (name "l" if none
 // are given) sharing one account.
@@ -549,7 +713,7 @@ func (w *world) start(t *testing.T, p *process, edit func(*consumer.Config)) *pr
 		t.Fatal(err)
 	}
 	cfg := consumer.Config{
-		Ledger: p, Outbox: p, Switch: p, Catalog: schema.NewCatalog(),
+		Ledger: p, Outbox: p, Switch: p, Catalog: catalog(),
 		Fence: func() (err error) { w.do(func() { err = p.fence }); return err },
 		Accounts: []consumer.AccountConfig{{
 			Name: "a", Provider: p,
@@ -569,7 +733,11 @@ func (w *world) start(t *testing.T, p *process, edit func(*consumer.Config)) *pr
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	p.cancel, p.done = cancel, make(chan error, 1)
+	if p.early != nil {
+		p.early()
+	}
 	go func() { p.done <- p.engine.Run(ctx) }()
+	w.do(func() { w.newest = p })
 	return p
 }
 

@@ -26,6 +26,7 @@ type pool struct {
 type waiter struct {
 	ln   *lane
 	most int
+	sure bool        // an event is known to wait for them; under account.mu
 	got  chan *grant // buffered; receives once
 }
 
@@ -46,6 +47,7 @@ func newPool(a *account, channel string, cfg ratelimiter.Config, counted bool) *
 	if !counted {
 		cfg.Limit, cfg.LimitMax, cfg.Reserve = uncounted, 0, 0
 	}
+	cfg.Looks = true
 	return &pool{
 		a: a, channel: channel, counted: counted,
 		limiter: ratelimiter.New(cfg), window: 1, passes: make(map[*lane]float64),
@@ -133,17 +135,27 @@ func (p *pool) share(n int) []int {
 	return shares
 }
 
-// request asks for at most most slots for the lane; the grant comes on the
-// waiter's channel.
-func (p *pool) request(ln *lane, most int) *waiter {
+// request asks for at most most slots for the lane, sure if an event is known to
+// wait for them; the grant comes on the waiter's channel.
+func (p *pool) request(ln *lane, most int, sure bool) *waiter {
 	p.a.mu.Lock()
 	defer p.a.mu.Unlock()
 	p.passes[ln] = max(p.passes[ln], p.clock)
-	w := &waiter{ln: ln, most: most, got: make(chan *grant, 1)}
+	w := &waiter{ln: ln, most: most, sure: sure, got: make(chan *grant, 1)}
 	p.waiters = append(p.waiters, w)
 	p.serve(time.Now())
 	p.a.wake()
 	return w
+}
+
+// urge notes that an event waits for a wish's slots.
+func (p *pool) urge(w *waiter) {
+	p.a.mu.Lock()
+	defer p.a.mu.Unlock()
+	if !w.sure {
+		w.sure = true
+		p.a.wake()
+	}
 }
 
 // withdraw ends a wish and gives back what was granted meanwhile.

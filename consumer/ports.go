@@ -13,6 +13,10 @@ import (
 // than the one that was read, and the value there is not ours.
 var ErrConflict = errors.New("the ledger entry was changed by somebody else")
 
+// ErrStrange is an entry that this version cannot read: a newer one wrote it, or
+// it is damaged. It is not changed.
+var ErrStrange = errors.New("the ledger entry cannot be read")
+
 // Ledger is the durable table of intents. Revision 0 means that no entry
 // exists.
 type Ledger interface {
@@ -24,7 +28,9 @@ type Ledger interface {
 	// write is the newest, ErrConflict that it is not and never will be. Any
 	// other error leaves it unknown.
 	Store(ctx context.Context, in Intent, revision uint64) (uint64, error)
-	// Scan yields each entry of a lane that was written at or after since.
+	// Scan yields each entry of a lane that was written at or after since. One that
+	// cannot be read is an ErrStrange beside its lane, key and revision, and the
+	// scan goes on; any other error ends it.
 	Scan(ctx context.Context, lane string, since time.Time) iter.Seq2[Entry, error]
 }
 
@@ -32,6 +38,7 @@ type Ledger interface {
 type Entry struct {
 	Intent   Intent
 	Revision uint64
+	Written  time.Time // by the ledger's clock; zero if it is not known
 }
 
 // Queue is one durable consumer of the broker.

@@ -35,6 +35,24 @@ type Lister interface {
 	Conversations(ctx context.Context, since time.Time) ([]Conversation, error)
 }
 
+// Listener is a Provider that tells of conversations by webhook.
+type Listener interface {
+	// Hook reads the body of one webhook; header is that of its request. What is
+	// none of the provider's webhooks is an error; one that tells nothing of a
+	// conversation has no reports.
+	Hook(body []byte, header map[string][]string) ([]Report, error)
+}
+
+// Report is what a webhook says of one conversation. Whoever knows the address
+// can send it, so that all of it is a reason to look and none of it is believed
+// (H13).
+type Report struct {
+	Conversation string // in the webhook's spelling, which the API may not know; empty if it names none
+	Intent       string // echoed weir_intent; empty if not echoed
+	Attempt      int    // echoed weir_attempt; 0 if not echoed
+	Ended        bool
+}
+
 // Errors of Provider.Conversation.
 var (
 	ErrNotFound     = errors.New("the provider knows no such conversation")

@@ -45,9 +45,21 @@ func (p *pull) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
 	}
 }
 
-// idle opens both pulls and waits for the first message, or nil when ctx ends.
-func idle(ctx context.Context, due, events *pull) Message {
-	for _, p := range []*pull{due, events} {
+// roomPoll is how long a lane that takes no new events waits before it asks
+// again whether it may.
+const roomPoll = time.Second
+
+// idle opens both pulls and waits for the first message. Where there is no room
+// for new events only that of the due queue is opened: what is due has its entry,
+// and may even make room. Nil: it is time to look again.
+func (ln *lane) idle(ctx context.Context, due, events *pull) Message {
+	pulls := []*pull{due, events}
+	var look <-chan time.Time
+	if ln.e.cfg.Room() != nil {
+		pulls = pulls[:1]
+		look = time.After(roomPoll)
+	}
+	for _, p := range pulls {
 		if !p.open {
 			p.open = true
 			p.begin <- struct{}{}
@@ -60,6 +72,8 @@ func idle(ctx context.Context, due, events *pull) Message {
 	case m := <-events.out:
 		events.open = false
 		return m
+	case <-look:
+		return nil
 	case <-ctx.Done():
 		return nil
 	}

@@ -47,7 +47,7 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 	ln.unsettled(in.Key)
 	now := time.Now()
 	blind, trouble := ln.a.blind(now)
-	wait := max(ln.a.cfg.VisibleAfter-now.Sub(ln.sight(in.Key, rev, now)), time.Until(in.NotBefore), blind)
+	wait := max(ln.a.cfg.VisibleAfter-now.Sub(ln.sight(in.Key, rev, now)), ln.left(in, rev), blind)
 	if errors.Is(trouble, ErrUnauthorized) && now.Sub(in.Claimed) > ln.a.cfg.MaxCall {
 		return ln.parked(ctx, in, rev, "what became of it cannot be looked up: "+trouble.Error())
 	}
@@ -72,6 +72,9 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 	case errors.Is(err, ErrNotFound):
 		return &candidate{msg: m, intent: in, rev: rev, request: request, digest: schema.Digest(ev), replay: replay}, nil, nil
 	case err != nil:
+		ln.a.mu.Lock()
+		ln.a.shut(time.Now(), err)
+		ln.a.mu.Unlock()
 		ln.complain(err)
 		ln.giveBack(m, 5*time.Second, false)
 		return nil, nil, nil
@@ -84,7 +87,7 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 	if err != nil {
 		return nil, nil, err
 	}
-	ln.a.adopt(ln, *done, now)
+	ln.a.adopt(ln, *done, now, 0)
 	return nil, done, nil
 }
 
@@ -166,18 +169,41 @@ func (a *account) confirm(s *slot) {
 	a.file(s)
 }
 
-// look asks the provider for one conversation, and enters what the answer's
-// headers say. One that fails shuts the eyes of reopen for a while: looks that
-// hang must not take the lane's time from the events that can be sent.
+// look asks the provider for a conversation of ours.
 func (a *account) look(ctx context.Context, p *pool, id string) (Conversation, error) {
-	began := time.Now()
-	conv, err := a.cfg.Provider.Conversation(ctx, id)
+	conv, err := a.ask(ctx, p, id)
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		a.blindUntil, a.blindness = now.Add(a.cfg.VisibleAfter), err
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound):
+		a.deaf = 0
+	default:
+		a.hush(now)
 	}
+	if errors.Is(err, ErrUnauthorized) { // whatever is asked for
+		a.shut(now, err)
+	}
+	return conv, err
+}
+
+// shut shuts the eyes of reopen for a while after a look of its own failed: looks
+// that hang must not take the lane's time from the events that can be sent. A call
+// that cannot be asked for says nothing of a doubt. The caller holds mu.
+func (a *account) shut(now time.Time, why error) {
+	a.blindUntil, a.blindness = now.Add(a.cfg.VisibleAfter), why
+}
+
+// ask asks the provider for a conversation of this id, and enters what the
+// answer's headers say. If it fails, the id may be to blame: whoever knows the
+// webhooks' address chooses it.
+func (a *account) ask(ctx context.Context, p *pool, id string) (Conversation, error) {
+	began := time.Now()
+	conv, err := a.cfg.Provider.Conversation(ctx, id)
+	now := time.Now()
+	a.compare(conv.Header, began, now)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if conv.Header != nil { // beside an error, too: a 429 speaks of everything
 		p.observe(ratelimiter.Outcome{
 			Began: began, Done: now, Reading: ratelimiter.Parse(conv.Header, a.cfg.Headers, now),

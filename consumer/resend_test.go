@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -378,35 +377,4 @@ func TestCrashAtEveryStepWithIDs(t *testing.T) {
 			})
 		}
 	}
-}
-
-// TestStormOfChannels is TestStorm for a lane whose events go to three channels,
-// of which one has a limit.
-func TestStormOfChannels(t *testing.T) {
-	t.Parallel()
-	eachSeed(t, func(t *testing.T, w *world, seed uint64) {
-		stormOf(t, w, rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), func(c *consumer.Config) {
-			channels(t, w)(c)
-		})
-	})
-}
-
-// TestStormWithIDs is TestStorm for a provider that takes our id: in the calm
-// that follows, nothing is left in doubt.
-func TestStormWithIDs(t *testing.T) {
-	t.Parallel()
-	eachSeed(t, func(t *testing.T, w *world, seed uint64) {
-		edit := ids(w)
-		fate := rand.New(rand.NewPCG(seed, 3))
-		w.hidden = func(consumer.Item) time.Duration { return time.Duration(fate.IntN(28)) * time.Second }
-		stormOf(t, w, rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), func(c *consumer.Config) {
-			edit(c)
-			c.Accounts[0].Lanes[0].Attempts = 100 // the storm is long
-		})
-		for _, s := range w.entries {
-			if s.intent.State == consumer.Doubt {
-				t.Errorf("%s is in doubt in the end: %s", s.intent.ID, s.intent.Reason)
-			}
-		}
-	})
 }

@@ -109,7 +109,7 @@ func (r *room) run(ctx context.Context) {
 		var w *waiter
 		var got chan *grant
 		if n := r.len(); n > 0 && !r.ln.crowded() {
-			w = r.pool.request(r.ln, min(n, r.ln.cfg.Batch))
+			w = r.pool.request(r.ln, min(n, r.ln.cfg.Batch), true)
 			got = w.got
 		}
 		r.wait(ctx, w, got, changed, beat.C)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"time"
 
 	"github.com/weirhq/weir/schema"
@@ -15,9 +16,6 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 	step := ln.step(ctx, c.intent, r, m)
 	if step.Kind == StepRelease && time.Until(step.NotBefore) > ln.e.cfg.Long {
 		step.Later = true
-		if o := c.msg.Origin(); o.Intent == "" {
-			step.Sequence = o.Sequence
-		}
 	}
 	ln.lg.Info().
 		Str("event_id", c.intent.ID).Str("intent", c.intent.Key).Int("attempt", c.intent.Claims).
@@ -35,6 +33,7 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 		in, c.rev = applied, rev
 		return nil
 	})
+	ln.e.claimed.Add(-1)
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", c.intent.Key).Msg("the answer could not be recorded; its event will be in doubt")
 		return
@@ -44,7 +43,7 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 		return
 	}
 	if in.Later {
-		ln.postpone(ctx, c.msg, in)
+		ln.postpone(ctx, c.msg, in, c.rev)
 		return
 	}
 	if in.State == Waiting {
@@ -111,7 +110,7 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 
 // delay is how long the broker keeps an event that waits.
 func (ln *lane) delay(c *candidate, in Intent, r Result, m meaning) time.Duration {
-	if wait := time.Until(in.NotBefore); wait > 0 {
+	if wait := ln.left(in, c.rev); wait > 0 {
 		return wait
 	}
 	switch {
@@ -169,6 +168,13 @@ func (ln *lane) doubt(ctx context.Context, key, reason string) {
 	}
 }
 
+// values are the words of a reason that may be one event's own: those with a
+// digit, such as numbers and ids.
+var values = regexp.MustCompile(`[+\w-]*\d[\w-]*`)
+
+// shape is a reason without what may be one event's own.
+func shape(reason string) string { return values.ReplaceAllString(reason, "#") }
+
 // wrongRoute counts equal rejections in a row. The tenth pauses the lane and is
 // not judged.
 func (ln *lane) wrongRoute(ctx context.Context, reason string) bool {
@@ -177,8 +183,8 @@ func (ln *lane) wrongRoute(ctx context.Context, reason string) bool {
 		ln.mu.Unlock()
 		return true
 	}
-	if reason != ln.refusal {
-		ln.refusal, ln.refusals = reason, 0
+	if s := shape(reason); s != ln.refusal {
+		ln.refusal, ln.refusals = s, 0
 	}
 	ln.refusals++
 	wrong := ln.refusals >= rejectionsInARow
@@ -207,9 +213,7 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 	ln.settled(in.Key)
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		err := ln.conclude(ctx, m, in)
-		if err != nil {
-			ln.complain(err)
-		}
+		ln.hitched(err)
 		return err
 	})
 	if in.State == Created { // told or not: its slot is free when it ends
@@ -225,11 +229,22 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 	}
 }
 
-// complain shows an error of the broker as the lane's trouble.
+// complain shows an error of the provider as the lane's trouble.
 func (ln *lane) complain(err error) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.trouble = err.Error()
+}
+
+// hitched shows what broker or ledger do not take, until they take something
+// (nil).
+func (ln *lane) hitched(err error) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.hitch = ""
+	if err != nil {
+		ln.hitch = err.Error()
+	}
 }
 
 // conclude makes the state known: the copy for dead letters and doubts, the

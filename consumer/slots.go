@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/ratelimiter"
@@ -28,9 +29,14 @@ type slot struct {
 	since        time.Time // of the claim, by the claimer's clock
 	until        time.Time // held no longer
 	poll         time.Time // when to ask for it next
+	asked        time.Time // when it was last asked for, or entered
 	polling      bool
 	missed       bool // it was created, and the provider does not know it: said once
 	single       bool // the list does not show it: it is asked for by itself
+
+	rung  time.Time      // when a webhook said last that it is over; zero if none did
+	early bool           // the slot was freed by that word, which the provider has not confirmed
+	told  []chan<- error // each buffered: who waits for what the provider says
 }
 
 // keyOf names the slot of an intent's attempt.
@@ -42,18 +48,23 @@ func (a *account) keyOf(in Intent, attempt int) slotKey {
 }
 
 // adopt holds a slot for each attempt of an intent whose conversation may be
-// live. An entry that the scan shows twice, or that a command was about
-// meanwhile, is held once.
-func (a *account) adopt(ln *lane, in Intent, now time.Time) {
+// live; the clock that its times are by was behind by lag. An entry that the scan
+// shows twice, or that a command was about meanwhile, is held once.
+func (a *account) adopt(ln *lane, in Intent, now time.Time, lag time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.cfg.TakesID && in.State == Ended {
 		return // whichever attempt made it, it is over
 	}
-	for attempt, claimed := range in.live() {
+	attempts := in.live()
+	for attempt, claimed := range attempts {
+		if claimed.IsZero() { // in question, and never claimed
+			continue
+		}
+		claimed = a.e.anchor(claimed.Add(lag), now)
 		s := a.occupy(ln, a.keyOf(in, attempt), in.Channel, claimed)
 		switch {
-		case in.State == Created && attempt == in.Claims:
+		case in.State == Created && attempt == in.made():
 			s.conversation, s.doubt = in.Conversation, false
 		case a.cfg.TakesID && in.State != Created && !in.Foreign:
 			s.conversation, s.doubt = in.Key, true
@@ -62,8 +73,57 @@ func (a *account) adopt(ln *lane, in Intent, now time.Time) {
 		s.poll = now
 		a.file(s)
 	}
+	if !a.cfg.TakesID {
+		a.adoptOthers(ln, in, attempts, now, lag)
+	}
 	if in.State == Doubt && in.Open {
 		ln.unsettled(in.Key)
+	}
+}
+
+// adoptOthers asks for each further conversation of an intent, in the slot of an
+// attempt of which nothing else is known, or in one of its own. The caller holds
+// mu.
+func (a *account) adoptOthers(ln *lane, in Intent, attempts map[int]time.Time, now time.Time, lag time.Duration) {
+	var spare []int
+	for attempt := range attempts {
+		if s := a.slots[slotKey{in.Key, attempt}]; s != nil && s.conversation == "" && (in.State != Started || attempt != in.Claims) {
+			spare = append(spare, attempt)
+		}
+	}
+	slices.Sort(spare)
+	for i, id := range in.Others {
+		if a.slotOf(Report{Intent: in.Key, Conversation: id}) != nil {
+			continue // the entry was shown before
+		}
+		key, claimed := slotKey{in.Key, -1 - i}, in.Claimed
+		switch n := len(in.History); {
+		case len(spare) > 0:
+			key.attempt, claimed = spare[0], attempts[spare[0]]
+			spare = spare[1:]
+		case n > 0: // it was there by then
+			claimed = in.History[n-1].At
+		}
+		s := a.occupy(ln, key, in.Channel, a.e.anchor(claimed.Add(lag), now))
+		s.conversation, s.poll = id, now
+	}
+}
+
+// unreadable holds a slot, in each pool that counts, for an entry that this version
+// cannot read: a conversation may be live that was claimed when it was written at
+// the latest.
+func (a *account) unreadable(ln *lane, e Entry, now time.Time) {
+	if e.Written.IsZero() || e.Written.After(now) {
+		e.Written = now
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	attempt := -1
+	for channel, p := range a.pools {
+		if p.counted {
+			a.occupy(ln, slotKey{e.Intent.Key, attempt}, channel, e.Written)
+			attempt--
+		}
 	}
 }
 
@@ -145,7 +205,7 @@ func (a *account) drop(s *slot) {
 // file puts a slot among those that are watched, or among the others. The caller
 // holds mu.
 func (a *account) file(s *slot) {
-	if s.held || s.doubt {
+	if s.held || s.doubt || s.early {
 		a.watched[s] = true
 	} else {
 		delete(a.watched, s)
@@ -167,8 +227,9 @@ func (s *slot) free() {
 func (a *account) enter(ln *lane, p *pool, key slotKey, claimed time.Time, held bool) *slot {
 	s := &slot{
 		ln: ln, pool: p, key: key, held: held, since: claimed, until: a.latest(claimed),
-		poll: time.Now().Add(a.firstPoll()),
+		asked: time.Now(),
 	}
+	s.poll = s.asked.Add(s.patience(s.asked, a.firstLook(), a.mean()))
 	a.slots[key] = s
 	a.file(s)
 	return s

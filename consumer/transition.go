@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -29,6 +30,7 @@ const (
 	StepSuppress // a rule of the lane
 	StepExpire   // its time has passed
 	StepCancel   // withdrawn before it was sent
+	StepQuestion // state was lost: it may have been sent, and the ledger would not know
 	StepSettle   // named: the doubt's conversation exists
 	StepDrop     // named: the doubt or dead letter is over, nobody is called
 )
@@ -50,14 +52,15 @@ type Step struct {
 	Expect       int       // named decisions: the N that the person saw
 	Nonce        string    // StepClaim, StepResend, StepReplay: fresh
 	Channel      string    // the same: what the conversation is asked for on
+	Print        string    // the same: Intent.Print of what is asked for
 	Digest       string    // StepReplay: of the event that is sent
-	Open         bool      // StepDoubt, StepStale: it can be settled without a person
+	Open         bool      // StepDoubt, StepStale, StepQuestion: it can be settled without a person
 	Foreign      bool      // StepDoubt, StepPark: our id names another conversation
 	Conversation string    // StepEvidence, StepSettle, StepEnd
 	Session      Session   // StepEvidence
 	NotBefore    time.Time // StepRelease
 	Later        bool      // StepRelease: the event will be postponed
-	Sequence     uint64    // StepRelease: where its event is to be found then
+	Sequence     uint64    // StepClaim: where its event is to be found, if it comes from the lane's stream
 	Class        string    // StepReject, StepRefuse: the dead letter's class; StepRelease: the cause of the wait
 	Reason       string
 	By           string // named decisions: who
@@ -86,7 +89,7 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 	}
 	to, ok := target(in, s)
 	if !ok {
-		if s.Kind == StepEnd && in.State == Ended && in.Conversation == s.Conversation {
+		if s.Kind == StepEnd && in.State == Ended && sameID(in.Conversation, s.Conversation) {
 			return in, Absorbed
 		}
 		return in, Denied
@@ -97,6 +100,7 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Claims++
 		out.Nonce = s.Nonce
 		out.Channel = s.Channel
+		out.Print = s.Print
 		out.Open = s.Kind == StepResend
 		out.Foreign = false
 		out.Doubted = in.Doubted || s.Kind == StepReplay && in.State == Doubt
@@ -106,11 +110,10 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Claimed = now
 		out.NotBefore, out.Later = time.Time{}, false
 		out.Class = ""
+		out.Sequence = cmp.Or(s.Sequence, out.Sequence)
 	case StepRelease:
 		out.NotBefore = s.NotBefore
-		if out.Later = s.Later && to == Waiting; out.Later && s.Sequence != 0 {
-			out.Sequence = s.Sequence
-		}
+		out.Later = s.Later && to == Waiting
 		if out.Waits == nil {
 			out.Waits = make(map[string]int)
 		}
@@ -127,6 +130,9 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		} else {
 			out.Class = s.Class
 		}
+	case StepQuestion:
+		out.Open = s.Open
+		out.NotBefore, out.Later = time.Time{}, false
 	case StepPark:
 		out.Open, out.Foreign = false, s.Foreign
 	case StepDrop:
@@ -156,7 +162,7 @@ func target(in Intent, s Step) (State, bool) {
 	case StepDoubt, StepStale:
 		return Doubt, mine
 	case StepEnd:
-		return Ended, in.State == Created && in.Conversation == s.Conversation
+		return Ended, in.State == Created && sameID(in.Conversation, s.Conversation)
 	case StepClaim:
 		return Started, fresh
 	case StepResend:
@@ -173,6 +179,8 @@ func target(in Intent, s Step) (State, bool) {
 		return Expired, fresh
 	case StepCancel:
 		return Cancelled, fresh
+	case StepQuestion:
+		return Doubt, fresh
 	case StepDrop:
 		return Cancelled, named
 	default:
@@ -189,7 +197,7 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 	case Absent:
 		return in, Denied
 	case Created, Ended:
-		if s.Conversation == in.Conversation || slices.Contains(in.Others, s.Conversation) {
+		if sameID(s.Conversation, in.Conversation) || in.second(s.Conversation) {
 			return in, Absorbed
 		}
 		if s.Kind == StepSettle {
@@ -201,7 +209,7 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 			return in, Denied
 		}
 		if s.Attempt != in.Claims {
-			if slices.Contains(in.Others, s.Conversation) {
+			if in.second(s.Conversation) {
 				return in, Absorbed
 			}
 			return second(in, s, now)
@@ -212,10 +220,13 @@ func witness(in Intent, s Step, now time.Time) (Intent, Effect) {
 		}
 	}
 	out := in.clone()
-	out.Conversation = s.Conversation
+	out.Conversation, out.Made, out.Named = s.Conversation, s.Attempt, nil
 	out.Session = s.Session
 	out.Open, out.Foreign, out.Doubted = false, false, false
 	out.NotBefore, out.Later = time.Time{}, false
+	if out.Claimed.IsZero() { // the claim was lost: its end is asked for from now on
+		out.Claimed = now
+	}
 	return record(out, Created, s, now), Applied
 }
 

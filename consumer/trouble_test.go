@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/ratelimiter"
@@ -421,5 +422,43 @@ func TestADoubtIsRememberedThroughManyWaits(t *testing.T) {
 	}
 	if len(in.History) != consumer.HistoryLimit || !slices.Equal(kept, []consumer.State{consumer.Started, consumer.Doubt}) {
 		t.Errorf("got %d lines, of claim 1: %v; want %d and started, doubt", len(in.History), kept, consumer.HistoryLimit)
+	}
+}
+
+// A person drops a doubt while the broker takes no outcomes, or takes the
+// decision and its answer is lost: the person reads an error and tries no more.
+func TestADropIsToldEvenIfThePersonGivesUp(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"outcome", "ledger"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				w.answer = lost
+				key := w.lead("0001")
+				p := w.start(t, &process{}, func(c *consumer.Config) {
+					until := time.Now().Add(10 * time.Minute)
+					c.Outbox = badOutbox{Outbox: c.Outbox, publish: func(kind string) error {
+						if kind == "cancelled" && time.Now().Before(until) {
+							return errSilent
+						}
+						return nil
+					}}
+				})
+				time.Sleep(time.Minute)
+				if what == "ledger" {
+					w.do(func() { w.storeErr = func(consumer.Intent) (bool, error) { return true, errSilent } })
+				}
+				r := command(t, p, consumer.Command{Verb: consumer.VerbDrop, Intent: key, Expect: 2, By: "ana", Reason: "no"})
+				if r.Error == "" || w.state(key) != consumer.Cancelled {
+					t.Fatalf("got %+v, %s; want an error, and the decision written down", r, w.state(key))
+				}
+				w.do(func() { w.storeErr = nil })
+				time.Sleep(2 * time.Hour)
+				p.stop(t)
+				if diff := cmp.Diff(map[string]int{"doubt": 1, "cancelled": 1}, w.kinds()); diff != "" || len(w.letters) != 0 {
+					t.Errorf("%d letters, outcomes (-want +got):\n%s", len(w.letters), diff)
+				}
+			})
+		})
 	}
 }

@@ -8,6 +8,26 @@ import (
 	"time"
 )
 
+// Probing is how a full account is probed for a free slot.
+type Probing int
+
+// The ways to probe.
+const (
+	// ProbeAuto asks for a status where the headers of such an answer tell limit
+	// and remaining of conversations (see Look), and else for one conversation, as
+	// far as the own books allow that.
+	ProbeAuto Probing = iota
+	// ProbeGet is as ProbeAuto, but where the headers of a status tell, it waits
+	// for them to show room even if the own books do, as when others hold the slots:
+	// no request is refused for want of one, and whoever asks gets it first.
+	ProbeGet
+	// ProbePost asks for a conversation, also if the own books are full: whoever
+	// sets it vouches that the provider itself refuses what passes Limit. There
+	// must be no Reserve. While each refusal asks for a long silence, and the
+	// headers of a status tell, it is as ProbeAuto.
+	ProbePost
+)
+
 // Config is what a Limiter is told. Zero fields get their defaults.
 type Config struct {
 	// Limit is how many conversations may exist at once. Headers lower and
@@ -23,6 +43,11 @@ type Config struct {
 	// Epsilon is the share of the slots that may stand idle: 0.025 (the default)
 	// is frugal with requests, 0.01 is tight.
 	Epsilon float64
+	// Probe is how a full account is probed for a free slot.
+	Probe Probing
+	// Looks says that the caller asks Look too. Then it is left to a look to find
+	// what a probe would find.
+	Looks bool
 	// MaxPause is the longest pause after refusals that nothing explains.
 	// Default 15 s.
 	MaxPause time.Duration
@@ -57,15 +82,8 @@ func (c Config) Validate() error {
 	check(c.Reserve < c.Limit || c.Limit <= 0, "reserve: %d leaves nothing of limit %d", c.Reserve, c.Limit)
 	check(c.MeanCall > 0, "mean_call: %v is negative", c.MeanCall)
 	check(c.Epsilon > 0 && c.Epsilon <= 0.5, "epsilon: %v is not above 0 and at most 0.5", c.Epsilon)
+	check(c.Probe >= ProbeAuto && c.Probe <= ProbePost, "probe: %d is none", c.Probe)
+	check(c.Probe != ProbePost || c.Reserve == 0, "probe: with a reserve of %d nobody refuses what is left to others", c.Reserve)
 	check(c.MaxPause > 0, "max_pause: %v is negative", c.MaxPause)
 	return errors.Join(errs...)
-}
-
-// interval is the time between probes while the provider is full. A probe each
-// tau finds a slot idle for tau/2 on average, of a mean call m: idle share
-// tau/2m = epsilon. It is at least 250 ms (or m/20, for simulations in scaled
-// time), and at most 15 s, so that nothing stands still for long.
-func (c Config) interval() time.Duration {
-	tau := time.Duration(2 * c.Epsilon * float64(c.MeanCall))
-	return min(max(tau, min(250*time.Millisecond, c.MeanCall/20)), 15*time.Second)
 }

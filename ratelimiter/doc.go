@@ -15,13 +15,19 @@
 //
 //	held = taken - returned - freed
 //
-// and never permits more than limit - reserve - held. What is known of the
-// provider's side, from headers or from refusals, can only lower that. While the
-// provider is believed to be full although the own books have room, one probe is
-// permitted after each interval of 2 * [Config.Epsilon] * [Config.MeanCall]: with
-// calls that end at random this leaves a share of Epsilon of the slots idle, and
-// no schedule with as many requests does better. An end that is reported with
-// [Limiter.Freed] opens its slot at once.
+// and never permits more than limit - reserve - held. Whatever the headers say of
+// free slots can only lower that, with one exception: headers that count
+// conversations for sure, and have been seen to count our own, prove that some of
+// those held are over, though not which. What they may not have counted yet is
+// left out, so that never fewer are held than live ([State.Gone]).
+//
+// While the provider is believed to be full, a probe looks for a free slot after
+// each interval of 2 * [Config.Epsilon] * [Config.MeanCall]: with calls that end at
+// random this leaves a share of Epsilon of the slots idle, and no schedule with as
+// many requests does better. Where a status tells limit and remaining, that is the
+// probe ([Limiter.Look]): it is never refused. Else it asks for a conversation, as
+// far as the own books allow, or with [ProbePost] even if they are full. An end
+// that is reported with [Limiter.Freed] opens its slot at once.
 //
 // [Breaker] stops requests to a provider that fails, and lets it back in two
 // steps: a probe that costs nothing, then one real request.

@@ -36,7 +36,7 @@ func Example() {
 
 	// Output:
 	// permitted: 20 known: 20
-	// permitted: 0 next probe after: 3.87s
+	// permitted: 0 next probe after: 3.75s
 	// permitted: 1
 }
 

@@ -15,12 +15,13 @@ const unknown = -1
 // what has to be returned because of it is returned after that, before the next
 // Permit.
 type Limiter struct {
-	cfg Config
-	tau time.Duration // between probes
-	now time.Time     // the latest that was seen
+	cfg  Config
+	mean time.Duration // of a conversation, as far as is known
+	now  time.Time     // the latest that was seen
 
 	limit   int // in force: above Reserve, at most the ceiling
 	held    int // taken - returned - freed
+	gone    int // of held: over, though it is not known which
 	pending int // of held: taken, and neither answered nor returned
 	settled int // of held: not created, which free allows for; their Return is due
 	settle  time.Time
@@ -40,7 +41,14 @@ type Limiter struct {
 
 	refusing bool // full since anything was last created
 	lone     bool // a lone request was once refused as full
+	parts    parts
+	hushed   bool // refusals ask for a longer silence than the interval
 	pauses   int  // unexplained refusals since anything was last created
+
+	tells   tells
+	told    share   // of the ends, those that were told before they were seen
+	young   []birth // what was created lately, oldest first
+	passing run     // conversations that were created past the own books
 
 	counted    time.Time // when the request of the latest concurrency reading began
 	rated      time.Time // the same, of a rate
@@ -54,12 +62,13 @@ func New(cfg Config) *Limiter {
 		panic("ratelimiter: " + err.Error())
 	}
 	cfg = cfg.withDefaults()
-	return &Limiter{cfg: cfg, tau: cfg.interval(), limit: cfg.Limit, free: unknown, stride: 1}
+	return &Limiter{cfg: cfg, mean: cfg.MeanCall, limit: cfg.Limit, free: unknown, stride: 1}
 }
 
 // Permit says how many slots may be taken now. If none, next is when to ask
 // again; the zero time means: not before Return, Freed or Observe. It never
-// permits more than limit - reserve - held.
+// permits more than limit - reserve - held, but for one probe at a time with
+// ProbePost; of held what is known to be over does not count.
 func (l *Limiter) Permit(now time.Time) (n int, next time.Time) {
 	l.see(now)
 	n, next, _ = l.gate()
@@ -84,7 +93,10 @@ func (l *Limiter) Take(n int) {
 	l.held += n
 	l.pending += n
 	if l.free == unknown {
-		return
+		if l.cfg.Probe != ProbePost || l.own() >= 0 {
+			return
+		}
+		l.free = max(0, l.own()+n) // the rest is a probe past the own books
 	}
 	sure := min(n, l.free)
 	l.free -= sure
@@ -102,6 +114,7 @@ func (l *Limiter) Return(n int) {
 		return
 	}
 	l.held -= n
+	l.gone = min(l.gone, l.held)
 	// The answer that refused these said anew how many are free: their return
 	// adds nothing to that.
 	refused := min(n, l.settled)
@@ -122,17 +135,33 @@ func (l *Limiter) Freed(n int) {
 	l.held -= n
 	l.pending = min(l.pending, l.held) // an end may be known before the answer
 	l.probing = min(l.probing, l.pending)
-	l.open(n)
+	// Of those that are known to be over it may be one: then its slot was open.
+	known := min(n, l.gone)
+	l.gone -= known
+	l.told.say(n-known > 0)
+	l.open(n - known)
 }
 
 // Occupy counts n slots as held that were taken before this Limiter existed.
 // They may exceed the limit.
-func (l *Limiter) Occupy(n int) { l.held += max(0, n) }
+func (l *Limiter) Occupy(n int) {
+	l.held += max(0, n)
+	l.born(birth{at: l.now, n: n, doubt: true})
+}
+
+// Learn tells how long a conversation lasts on average, as far as is known by
+// now.
+func (l *Limiter) Learn(mean time.Duration) {
+	if mean > 0 {
+		l.mean = mean
+	}
+}
 
 // State is a snapshot for display, as of the latest Permit or Observe.
 type State struct {
 	Limit        int       // in force
 	Held         int       // taken and not free again, with reservations
+	Gone         int       // of Held: over, though it is not known which
 	Free         int       // known to be free for us, after the reserve
 	BlockedUntil time.Time // zero if not blocked, or until something is freed
 	// Why nothing may be taken on the own books alone: retry-after, rate, slots,
@@ -143,37 +172,45 @@ type State struct {
 // State returns a snapshot.
 func (l *Limiter) State() State {
 	_, next, why := l.gate()
-	return State{Limit: l.limit, Held: l.held, Free: l.room(), BlockedUntil: next, Why: why}
+	return State{Limit: l.limit, Held: l.held, Gone: l.gone, Free: l.room(), BlockedUntil: next, Why: why}
 }
 
 // gate decides what may be taken now, when to ask again, and names the obstacle:
 // of several the one that lasts longest.
 func (l *Limiter) gate() (n int, next time.Time, why string) {
 	own := l.own()
-	probe := own > 0 && l.free == 0 // nothing else is permitted
-	next, why = l.retryUntil, "retry-after"
-	if l.rateUntil.After(next) {
-		next, why = l.rateUntil, "rate"
-	}
-	if probe && l.probing == 0 && l.probeAt.After(next) {
-		next, why = l.probeAt, l.why
+	past := own <= 0 && l.mayPass()
+	probe := past || own > 0 && l.free == 0 // nothing else is permitted
+	next, why = l.blocked()
+	if at, w := l.probeDue(past); probe && l.probing == 0 && at.After(next) {
+		next, why = at, w
 	}
 	switch {
 	case next.After(l.now):
 		return 0, next, why
-	case own <= 0:
+	case own <= 0 && !past:
 		return 0, time.Time{}, "slots"
 	case !probe:
 		return l.room(), time.Time{}, ""
 	case l.probing > 0:
 		return 0, time.Time{}, l.why
+	case past:
+		return l.stretch(l.limit), time.Time{}, l.why
 	default:
-		return min(own, l.stride), time.Time{}, l.why
+		return l.stretch(own), time.Time{}, l.why
 	}
 }
 
+// blocked returns until when nothing at all may be taken, and why.
+func (l *Limiter) blocked() (until time.Time, why string) {
+	if l.rateUntil.After(l.retryUntil) {
+		return l.rateUntil, "rate"
+	}
+	return l.retryUntil, "retry-after"
+}
+
 // own is what the own books leave.
-func (l *Limiter) own() int { return l.limit - l.cfg.Reserve - l.held }
+func (l *Limiter) own() int { return l.limit - l.cfg.Reserve - (l.held - l.gone) }
 
 // room is what the own books leave and nothing else speaks against.
 func (l *Limiter) room() int {
@@ -194,10 +231,13 @@ func (l *Limiter) open(n int) {
 // see notes the time. What was not returned soon after its answer will not be:
 // it is in doubt, and no longer due.
 func (l *Limiter) see(now time.Time) {
+	if l.now.IsZero() {
+		l.date(now)
+	}
 	if now.After(l.now) {
 		l.now = now
 	}
-	if l.now.Sub(l.settle) > l.tau {
+	if l.now.Sub(l.settle) > l.tau() {
 		l.settled = 0
 	}
 }

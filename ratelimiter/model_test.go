@@ -1,6 +1,7 @@
 package ratelimiter_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -33,8 +34,13 @@ type model struct {
 	older  int // of an earlier owner
 
 	// The provider's truth.
-	truth  int // its limit
+	truth  int  // its limit
+	strict bool // it refuses what passes that
+	honest bool // headers that are known to count conversations do
 	others int
+	over   int         // of live and older: over, and nobody has told
+	ghosts int         // of doubts: they live
+	unborn []time.Time // of doubts: since when it is open whether they ever do
 }
 
 // held is what the client must be holding.
@@ -49,15 +55,18 @@ func (m *model) held() int {
 	return n
 }
 
-// busy is how many slots the provider counts: calls whose end is not known yet
-// are over there, so this is at most what the client believes.
-func (m *model) busy() int {
-	n := m.live + m.others + m.older
+// own is how many calls of the client live.
+func (m *model) own() int {
+	n := m.live + m.older - m.over + m.ghosts
 	for _, p := range m.back {
 		n += p.created
 	}
 	return n
 }
+
+// busy is how many slots the provider counts: calls whose end is not known yet
+// are over there, so this is at most what the client believes.
+func (m *model) busy() int { return m.own() + m.others }
 
 func (m *model) wait(t *rapid.T) {
 	m.now = m.now.Add(time.Duration(rapid.Int64Range(1, int64(20*time.Second)).Draw(t, "wait")))
@@ -102,12 +111,15 @@ func (m *model) receive(t *rapid.T) {
 	free := max(0, m.truth-m.busy())
 	p.created = min(p.sent, free)
 	p.full = p.created < p.sent
-	switch rapid.SampledFrom([]string{"well", "all or nothing", "lost", "rejected"}).Draw(t, "how") {
+	switch rapid.SampledFrom([]string{"well", "all or nothing", "lost", "lost and made", "rejected"}).Draw(t, "how") {
 	case "all or nothing":
 		if p.full {
 			p.created = 0
 		}
 	case "lost":
+		p.doubt, p.created, p.full = p.sent, 0, false
+	case "lost and made": // it must not count twice: not as one that will be answered
+		m.ghosts += p.created
 		p.doubt, p.created, p.full = p.sent, 0, false
 	case "rejected":
 		p.created, p.full = 0, false
@@ -127,7 +139,7 @@ func (m *model) reading(t *rapid.T) ratelimiter.Reading {
 		r = ratelimiter.Reading{Concurrency: true, UnitKnown: true, Limit: m.truth, Remaining: left}
 	case "wrong":
 		r = ratelimiter.Reading{
-			Concurrency: true, UnitKnown: true,
+			Concurrency: true, UnitKnown: !m.honest,
 			Limit:     rapid.IntRange(-1, 100).Draw(t, "limit"),
 			Remaining: rapid.IntRange(-1, 100).Draw(t, "remaining"),
 		}
@@ -153,6 +165,26 @@ func (m *model) answer(t *rapid.T) {
 	m.l.Return(p.sent - p.created - p.doubt)
 	m.live += p.created
 	m.doubts += p.doubt
+	for range p.doubt {
+		m.unborn = append(m.unborn, m.now)
+	}
+}
+
+// late makes a conversation of a doubt, a good while after its request.
+func (m *model) late(t *rapid.T) {
+	m.unborn = slices.DeleteFunc(m.unborn, func(at time.Time) bool { return m.now.Sub(at) > 55*time.Second })
+	if len(m.unborn) == 0 || m.ghosts >= m.doubts || m.strict && m.busy() >= m.truth {
+		t.Skip("no doubt")
+	}
+	m.unborn = m.unborn[1:]
+	m.ghosts++
+}
+
+// quiet ends calls, and nobody is told.
+func (m *model) quiet(t *rapid.T) {
+	k := rapid.IntRange(0, m.live+m.older-m.over).Draw(t, "quietly")
+	m.over += k
+	m.ghosts -= rapid.IntRange(0, m.ghosts).Draw(t, "ghosts")
 }
 
 func (m *model) look(t *rapid.T) {
@@ -167,6 +199,11 @@ func (m *model) end(t *rapid.T) {
 		*of -= k
 		n += k
 	}
+	m.over = max(0, min(m.over, m.live+m.older)-rapid.IntRange(0, n).Draw(t, "of them known before"))
+	if len(m.unborn) > m.doubts-min(m.ghosts, m.doubts) { // what is freed is not made any more
+		m.unborn = m.unborn[len(m.unborn)-(m.doubts-min(m.ghosts, m.doubts)):]
+	}
+	m.ghosts = min(m.ghosts, m.doubts)
 	m.l.Freed(n)
 }
 
@@ -179,14 +216,22 @@ func (m *model) change(t *rapid.T) {
 func (m *model) check(t *rapid.T) {
 	n, next := m.l.Permit(m.now)
 	s := m.l.State()
-	room := s.Limit - m.cfg.Reserve - m.held()
+	room := s.Limit - m.cfg.Reserve - m.held() + s.Gone
+	most := max(0, room)
+	if m.cfg.Probe == ratelimiter.ProbePost { // a probe may pass the books
+		most = max(most, s.Limit)
+	}
 	switch {
+	case s.Gone < 0 || s.Gone > s.Held:
+		t.Fatalf("gone: got %d of %d held", s.Gone, s.Held)
+	case m.honest && m.own() > s.Held-s.Gone:
+		t.Fatalf("live: %d, got %d held of which %d are gone", m.own(), s.Held, s.Gone)
 	case s.Held != m.held():
 		t.Fatalf("held: got %d, want %d", s.Held, m.held())
 	case s.Limit > max(m.cfg.Limit, m.cfg.LimitMax) || s.Limit <= m.cfg.Reserve:
 		t.Fatalf("limit in force: got %d, of %+v", s.Limit, m.cfg)
-	case n < 0 || n > max(0, room):
-		t.Fatalf("permitted: got %d, want at most %d: %+v", n, room, s)
+	case n < 0 || n > most:
+		t.Fatalf("permitted: got %d, want at most %d: %+v", n, most, s)
 	case m.l.Known() < 0 || m.l.Known() > s.Free || s.Free > max(0, room):
 		t.Fatalf("known: got %d of %d free, want at most %d", m.l.Known(), s.Free, room)
 	case n == 0 && !next.IsZero() && !next.After(m.now):
@@ -218,6 +263,22 @@ func (m *model) checkAlive(t *rapid.T) {
 	m.now = next
 }
 
+// acts are the steps of a model; check is done after each of them.
+func (m *model) acts(check func(*rapid.T)) map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"":        check,
+		"wait":    m.wait,
+		"take":    m.take,
+		"return":  m.giveBack,
+		"send":    m.send,
+		"receive": m.receive,
+		"answer":  m.answer,
+		"look":    m.look,
+		"ask":     func(*rapid.T) { m.l.Look(m.now) },
+		"end":     m.end,
+	}
+}
+
 func TestLimiterModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -226,49 +287,53 @@ func TestLimiterModel(t *testing.T) {
 			Epsilon: rapid.SampledFrom([]float64{0.01, 0.025}).Draw(t, "epsilon"),
 			Rand:    func() float64 { return rapid.Float64Range(0, 0.999).Draw(t, "jitter") },
 		}
-		cfg.Reserve = rapid.IntRange(0, cfg.Limit-1).Draw(t, "reserve")
+		cfg.Probe = rapid.SampledFrom([]ratelimiter.Probing{ratelimiter.ProbeAuto, ratelimiter.ProbeGet, ratelimiter.ProbePost}).Draw(t, "probe")
+		if cfg.Probe != ratelimiter.ProbePost {
+			cfg.Reserve = rapid.IntRange(0, cfg.Limit-1).Draw(t, "reserve")
+		}
+		cfg.Looks = rapid.Bool().Draw(t, "looks")
 		if rapid.Bool().Draw(t, "raise") {
 			cfg.LimitMax = cfg.Limit + 5
 		}
 		m := &model{l: ratelimiter.New(cfg), cfg: cfg, now: noon, truth: cfg.Limit}
 		m.older = rapid.IntRange(0, 30).Draw(t, "older")
 		m.l.Occupy(m.older)
-		t.Repeat(map[string]func(*rapid.T){
-			"":        func(t *rapid.T) { m.check(t); m.checkAlive(t) },
-			"wait":    m.wait,
-			"take":    m.take,
-			"return":  m.giveBack,
-			"send":    m.send,
-			"receive": m.receive,
-			"answer":  m.answer,
-			"look":    m.look,
-			"end":     m.end,
-			"change":  m.change,
-		})
+		acts := m.acts(func(t *rapid.T) { m.check(t); m.checkAlive(t) })
+		acts["change"] = m.change
+		t.Repeat(acts)
 	})
 }
 
 // TestLimiterModelLimit checks promise 3 where nobody else uses the account and
-// the provider refuses nothing: its own count never passes the limit.
+// the provider refuses nothing: its own count never passes the limit, whatever is
+// told of the ends, and whenever; headers that are known to count conversations do
+// so, as they were when the provider answered.
 func TestLimiterModelLimit(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		cfg := ratelimiter.Config{Limit: rapid.IntRange(1, 25).Draw(t, "limit")}
-		m := &model{l: ratelimiter.New(cfg), cfg: cfg, now: noon, truth: 1000}
-		t.Repeat(map[string]func(*rapid.T){
-			"": func(t *rapid.T) {
-				if m.busy() > cfg.Limit {
-					t.Fatalf("calls at once: got %d, want at most %d", m.busy(), cfg.Limit)
-				}
-			},
-			"wait":    m.wait,
-			"take":    m.take,
-			"return":  m.giveBack,
-			"send":    m.send,
-			"receive": m.receive,
-			"answer":  m.answer,
-			"look":    m.look,
-			"end":     m.end,
+		cfg := ratelimiter.Config{Limit: rapid.IntRange(1, 25).Draw(t, "limit"), Looks: rapid.Bool().Draw(t, "looks")}
+		m := &model{l: ratelimiter.New(cfg), cfg: cfg, now: noon, truth: 1000, honest: true}
+		acts := m.acts(func(t *rapid.T) {
+			m.check(t)
+			if m.busy() > cfg.Limit {
+				t.Fatalf("calls at once: got %d, want at most %d", m.busy(), cfg.Limit)
+			}
 		})
+		acts["quiet"], acts["late"] = m.quiet, m.late
+		t.Repeat(acts)
+	})
+}
+
+// TestLimiterModelPost checks the books where the provider keeps the limit, and
+// probes pass them: what is believed to be over is.
+func TestLimiterModelPost(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := ratelimiter.Config{Limit: rapid.IntRange(1, 25).Draw(t, "limit"), Probe: ratelimiter.ProbePost, Looks: rapid.Bool().Draw(t, "looks")}
+		m := &model{l: ratelimiter.New(cfg), cfg: cfg, now: noon, truth: cfg.Limit, honest: true, strict: true}
+		acts := m.acts(func(t *rapid.T) { m.check(t); m.checkAlive(t) })
+		acts["quiet"], acts["late"] = m.quiet, m.late
+		acts["crowd"] = func(t *rapid.T) { m.others = rapid.IntRange(0, m.truth-m.own()).Draw(t, "others") }
+		t.Repeat(acts)
 	})
 }

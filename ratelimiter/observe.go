@@ -26,10 +26,12 @@ func (l *Limiter) Observe(o Outcome) {
 	l.see(o.Done)
 	l.delay(o)
 	probe := l.answered(o)
+	l.birth(o)
 	fresh := l.read(o)
 	if o.Sent <= 0 {
 		return
 	}
+	l.accepted(o)
 	if o.Created > 0 {
 		l.refusing, l.pauses = false, 0
 	}
@@ -39,6 +41,8 @@ func (l *Limiter) Observe(o Outcome) {
 		anew = l.refused(o, fresh) || anew
 	case probe && !fresh:
 		l.probeEnded(o)
+	case l.cfg.Probe == ProbePost && o.Began.Add(l.tau()).After(l.probeAt):
+		l.probeAt = o.Began.Add(l.tau()) // should this have filled the books
 	}
 	rest := max(0, o.Sent-o.Created-o.Doubt)
 	if !anew {
@@ -92,6 +96,10 @@ func (l *Limiter) read(o Outcome) bool {
 		return false
 	}
 	l.counted = o.Began
+	l.tells.note(o, l.mean, l.recent(o))
+	if l.tells.debt > 0 {
+		l.gone = 0 // what they showed of ends is not known any more
+	}
 	if r.Limit >= 0 {
 		l.restrict(r)
 	}
@@ -102,9 +110,11 @@ func (l *Limiter) read(o Outcome) bool {
 		l.free = 0
 		return true
 	}
-	remaining := r.Remaining
+	remaining := r.Remaining - l.unseen(o)
 	if contradicts(o) {
 		remaining = 0
+	} else {
+		l.witness(o)
 	}
 	before := l.free
 	l.free = max(0, remaining-l.pending)
@@ -143,8 +153,8 @@ func (l *Limiter) dried(o Outcome, before int) {
 		l.dry = o.Done
 		l.why = "full"
 	}
-	l.probeAt = o.Done.Add(l.tau)
-	if last := l.dry.Add(max(l.tau, l.cfg.MaxPause)); last.Before(l.probeAt) {
+	l.probeAt = o.Began.Add(l.tau())
+	if last := l.dry.Add(max(l.tau(), l.cfg.MaxPause)); last.Before(l.probeAt) {
 		l.probeAt = last
 	}
 }
@@ -157,7 +167,9 @@ func (l *Limiter) dried(o Outcome, before int) {
 func (l *Limiter) refused(o Outcome, fresh bool) bool {
 	l.refusing = true
 	l.streak, l.stride = 0, 1
+	l.hushed = o.Reading.RetryAfter > l.tau()*3/2
 	l.lone = l.lone || o.Sent == 1
+	l.parted(o, fresh)
 	if o.Reading.exhausted() && l.free != 0 {
 		return false // the rate refused it, and delays it
 	}
@@ -166,50 +178,22 @@ func (l *Limiter) refused(o Outcome, fresh bool) bool {
 	}
 	l.free = 0
 	l.dry = o.Done
-	explained := o.Created > 0 || l.own() <= 0 || o.Reading.exhausted() || fresh && !contradicts(o)
+	lags := fresh && contradicts(o) && l.behind(o)
+	explained := o.Created > 0 || l.own() <= 0 || o.Reading.exhausted() || fresh && (lags || !contradicts(o))
 	if explained {
 		l.why = "full"
-		l.probeAt = o.Done.Add(l.tau)
+		l.probeAt = o.Began.Add(l.tau())
 	} else {
 		l.why = "unexplained 429"
 		l.probeAt = o.Done.Add(l.pause())
+	}
+	if l.cfg.Probe == ProbePost && !fresh && !l.parts.made && o.Created == 0 && o.Sent > 1 {
+		l.stride = o.Sent / 2 // less of it may fit
+		l.probeAt = o.Done
+		return true
 	}
 	if !explained || contradicts(o) {
 		l.doubtful = l.probeAt
 	}
 	return true
-}
-
-// pause returns the next pause after an unexplained refusal: twice the one
-// before, at most MaxPause, and between half and all of that by chance, so that
-// programs which share an account do not keep in step.
-func (l *Limiter) pause() time.Duration {
-	d := min(l.tau, l.cfg.MaxPause)
-	for range l.pauses {
-		if d >= l.cfg.MaxPause/2 {
-			d = l.cfg.MaxPause
-			break
-		}
-		d *= 2
-	}
-	l.pauses++
-	return time.Duration(float64(d) * (0.5 + l.cfg.Rand()/2))
-}
-
-// probeEnded learns from a probe whose answer had no headers. A slot that was
-// there may not be the only one, so the next probe follows at once; after four
-// in a row it doubles, where a request above the limit is known to be refused
-// cleanly.
-func (l *Limiter) probeEnded(o Outcome) {
-	if o.Created == 0 {
-		l.streak, l.stride = 0, 1
-		l.probeAt = o.Done.Add(l.tau)
-		return
-	}
-	l.streak += o.Created
-	l.stride = 1
-	if l.lone && l.streak >= 4 && o.Created == o.Sent {
-		l.stride = 2 * o.Sent
-	}
-	l.probeAt = o.Done
 }

@@ -9,9 +9,16 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 )
 
+// maxAttributes is how many attributes an event may have. CloudEvents and its
+// extensions name some thirty.
+const maxAttributes = 256
+
 // build makes the event of these attributes and data: the one place where an
 // event comes into being, in either mode and either direction.
 func build(attributes map[string]any, data []byte) (event.Event, *Refusal) {
+	if len(attributes) > maxAttributes {
+		return event.Event{}, refuse(ClassTooLarge, "", "The event has %d attributes; at most %d are accepted. What is to be said of the lead belongs into its data.", len(attributes), maxAttributes)
+	}
 	e := event.New()
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		if r := setAttribute(&e, name, attributes[name]); r != nil {

@@ -20,8 +20,8 @@
 // control characters; headers are percent-encoded UTF-8, decoded once; data is
 // JSON if its type is, or if it has none; no second member or header of the same
 // name, because two readers could take a different one; no data beside
-// data_base64; nothing after the end; at most 64 levels of data and 4 KiB an
-// attribute.
+// data_base64; nothing after the end; at most 64 levels of data, 256 attributes
+// and 4 KiB an attribute.
 //
 // [Encode] writes what the NATS binding (1.0.3-wip) says. Decode reads it back as
 // the same event. In binary mode headers carry text alone, so an extension that
@@ -64,7 +64,8 @@
 // or false is asked for, nil is false. A field that ends as nil refuses the event
 // and names what is missing; so does a condition that fails.
 //
-// Each expression is bounded: 4,096 bytes, 500 nodes, no loops, 1 MiB of text.
+// Each expression is bounded: 4,096 bytes, 500 nodes, no loops, 1 MiB of any
+// text that it makes, 16 MiB of what it gives.
 //
 // # What may be shown
 //

@@ -16,10 +16,11 @@ import (
 // Bounds of one expression. Without loops, variables and growing ranges its
 // work is at most its nodes times the size of the event.
 const (
-	maxSource = 4096    // bytes of source
-	maxNodes  = 500     // of its syntax tree
-	maxMemory = 10_000  // elements of the lists and maps that it makes
-	maxText   = 1 << 20 // bytes of any text that it makes: four times an event
+	maxSource = 4096     // bytes of source
+	maxNodes  = 500      // of its syntax tree
+	maxMemory = 10_000   // elements of the lists and maps that it makes
+	maxText   = 1 << 20  // bytes of any text that it makes: four times an event
+	maxResult = 16 << 20 // bytes of what it gives: twice the largest event that a lane may take
 )
 
 // expression is one compiled expression. It is safe for concurrent use.
@@ -293,6 +294,9 @@ var quoted = regexp.MustCompile("\"[^\"]*\"|`[^`]*`")
 func (x *expression) run(env *environment) (any, error) {
 	machine := vm.VM{MemoryBudget: maxMemory}
 	v, err := machine.Run(x.program, env.values)
+	if err == nil && weight(v, maxResult) > maxResult {
+		err = errTooLong
+	}
 	if err == nil {
 		v, err = own(v, 0)
 	}

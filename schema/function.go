@@ -146,6 +146,9 @@ func toJSON(v any) (any, error) {
 	if v == nil {
 		return nil, nil
 	}
+	if weight(v, maxText) > maxText {
+		return nil, errTooLong
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil, errors.New("it cannot be written as JSON")
@@ -154,6 +157,35 @@ func toJSON(v any) (any, error) {
 		return nil, errTooLong
 	}
 	return string(b), nil
+}
+
+// weight is how many bytes a value has as JSON, but for escapes. One text
+// may stand in a list many times, and cost nothing there until it is written. It stops counting above most.
+func weight(v any, most int) int {
+	switch v := v.(type) {
+	case string:
+		return len(v)
+	case json.Number:
+		return len(v)
+	case []any:
+		sum := 0
+		for _, item := range v {
+			if sum += 1 + weight(item, most); sum > most {
+				break
+			}
+		}
+		return sum
+	case map[string]any:
+		sum := 0
+		for name, item := range v {
+			if sum += 1 + len(name) + weight(item, most); sum > most {
+				break
+			}
+		}
+		return sum
+	default:
+		return 0
+	}
 }
 
 func length(v any) (any, error) {

@@ -13,7 +13,7 @@ type Class string
 const (
 	ClassUndecodable Class = "undecodable" // not a CloudEvent that can be read
 	ClassVersion     Class = "version"     // a CloudEvents version other than 1.0
-	ClassTooLarge    Class = "too_large"   // the body, or one attribute
+	ClassTooLarge    Class = "too_large"   // the body, one attribute, or their number
 	ClassSource      Class = "source"      // the source begins with /weir/
 	ClassNoRoute     Class = "no_route"    // no route of the lane has this type
 	ClassData        Class = "data"        // the data violates the JSON Schema of its type

@@ -387,7 +387,7 @@ func TestCheckOfAnyreach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, old, changed, want string }{
-		{"as it is", "#", "#", "ok    account globex"},
+		{"as it is", "#", "#", "ok       account globex"},
 		{"a path of its own", "url: http://" + w.addr.String() + "\n", "url: http://" + w.addr.String() + "/core\n", "the url is wrong"},
 		{"no number to call from", `, agent_number: "+14155550199"`, "", "lane calls: routes[0].request: agent_number"},
 		{"no way to join", "    join_token: true\n", "", "set join_token"},

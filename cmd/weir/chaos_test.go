@@ -47,7 +47,7 @@ func chaosOptionsOf(getenv func(string) string) (o chaosOptions, err error) {
 	o.dir = cmp.Or(getenv("CHAOS_DIR"), "chaos-run")
 	o.events, o.size = number("CHAOS_EVENTS", 3000), number("CHAOS_ROUND", 300)
 	o.seed = uint64(number("CHAOS_SEED", int(time.Now().UnixNano()%1e9)+1))
-	o.kinds = list("CHAOS_KINDS", "one one one one cluster one one disk one one power")
+	o.kinds = list("CHAOS_KINDS", "one flip clock one cluster one flip3 disk one one power")
 	o.only, o.skip = list("CHAOS_FAULTS", ""), list("CHAOS_ALLOW_SKIP", "")
 	return o, err
 }
@@ -65,15 +65,18 @@ func (o *chaosOptions) skipped(ctx context.Context, faults []fault) map[string]s
 	why := make(map[string]string)
 	cannot := make(map[string]string)
 	for _, kind := range []string{kindDisk, kindPower} {
-		cannot[kind] = mountable(ctx, kind)
+		if reason := mountable(ctx, kind); reason != "" {
+			cannot[kind] = "a disk of its own: " + strings.TrimSpace(reason)
+		}
 	}
+	cannot[kindClock] = turnable(ctx)
 	for _, f := range faults {
 		switch {
 		case f.needs != "":
 			why[f.name] = "needs " + f.needs
 		case len(f.kinds) == 1 && cannot[f.kinds[0]] != "":
-			why[f.name] = "needs a disk of its own: " + strings.TrimSpace(cannot[f.kinds[0]])
-		case len(f.kinds) == 1 && !slices.Contains(o.kinds, f.kinds[0]):
+			why[f.name] = "needs " + cannot[f.kinds[0]]
+		case len(f.kinds) > 0 && !slices.ContainsFunc(f.kinds, func(k string) bool { return slices.Contains(o.kinds, k) }):
 			why[f.name] = "needs a broker of kind " + f.kinds[0] + ", which CHAOS_KINDS leaves out"
 		}
 	}
@@ -83,8 +86,8 @@ func (o *chaosOptions) skipped(ctx context.Context, faults []fault) map[string]s
 
 // plan is the round with this number.
 func (o chaosOptions) plan(seed uint64, round int, faults []fault) plan {
-	p := plan{round: round, events: o.size, seed: seed, kind: o.kinds[round%len(o.kinds)]}
-	for group, n := range map[string]int{atProcess: 2, atBroker: 1, atProvider: 2, atAnswer: 3, atPublish: 1} {
+	p := plan{round: round, load: loadOf(o.size), seed: seed, kind: o.kinds[round%len(o.kinds)]}
+	for group, n := range p.load.deal {
 		names := faultNames(faults, group, p.kind)
 		// Each kind of broker deals its own faults, so that none of them misses out.
 		turn := round/len(o.kinds)*countKind(o.kinds, p.kind) + countKind(o.kinds[:round%len(o.kinds)], p.kind)
@@ -159,6 +162,7 @@ type campaign struct {
 	table []fault
 	state *chaos.State
 	hist  *chaos.History
+	past  *proofLog
 	old   map[string][]sentEvent // what was published, by kind of broker
 }
 
@@ -174,6 +178,7 @@ func runChaos(o chaosOptions) (status int, err error) {
 	ctx, stopping, stop := signals()
 	defer stop()
 	c := &campaign{chaosOptions: o, old: make(map[string][]sentEvent)}
+	c.past = &proofLog{path: filepath.Join(o.dir, "proof.ndjson"), made: make(map[string]int)}
 	if c.state, err = chaos.LoadState(c.statePath(), o.seed); err != nil {
 		return 1, err
 	}
@@ -192,6 +197,7 @@ func runChaos(o chaosOptions) (status int, err error) {
 	found, err := c.rounds(ctx, stopping)
 	fmt.Println()
 	err = errors.Join(err, c.state.Print(os.Stdout))
+	fmt.Println(c.state.Sums())
 	switch {
 	case ctx.Err() != nil:
 		return 130, err
@@ -278,15 +284,20 @@ func (c *campaign) round(ctx, stopping context.Context, p plan) (v chaos.Verdict
 	c.hist.Note("round", p.kind, strings.Join(names, " "))
 	fmt.Printf("round %d, broker %s: %s\n", p.round, p.kind, strings.Join(names, " "))
 	r := &rig{
-		dir: c.dir, kind: p.kind, round: p.round, hist: c.hist,
+		dir: c.dir, kind: p.kind, round: p.round, hist: c.hist, past: c.past, load: p.load, struck: make(map[string]int),
 		store: filepath.Join(c.dir, fmt.Sprintf("store-%s-%d", p.kind, c.state.Generations[p.kind])),
 	}
 	r.published.old = c.old[p.kind]
-	remove, err := mount(ctx, p.kind, r.store)
+	remove, err := mount(ctx, p.kind, r.store, int64(p.load.factor))
 	if err != nil {
 		return v, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
+	if p.kind == kindClock {
+		if r.clocks, err = newClocks(c.dir); err != nil {
+			return v, err
+		}
+	}
 	defer r.close(ctx, false)
 	v, injected, err := r.run(ctx, stopping, p)
 	if err != nil {
@@ -296,13 +307,19 @@ func (c *campaign) round(ctx, stopping context.Context, p plan) (v chaos.Verdict
 		c.old[p.kind] = append(c.old[p.kind], r.published.sent...)
 	}
 	c.state.Add(injected, v)
+	causes := make(map[string]int)
+	for _, cause := range v.Causes {
+		c.hist.Note("doubt", cause.Event, cause.Kind+": "+cause.Text)
+		causes[cause.Kind]++
+	}
 	for _, f := range v.Findings {
 		c.hist.Note("finding", string(f.Kind), f.Text)
 		fmt.Printf("  %s: %s\n", f.Kind, f.Text)
 	}
-	text := fmt.Sprintf("%d events: %d ended, %d dead, %d in doubt, %d findings, %v", v.Events, v.Ended, v.Dead, v.Doubts, len(v.Findings), time.Since(began).Round(time.Second))
+	text := fmt.Sprintf("%d events: %d ended, %d dead, %d in doubt (%d hidden, %d refused, %d cut, %d damage), %d forgotten, %d findings, %v", v.Events, v.Ended, v.Dead, v.Doubts,
+		causes[chaos.CauseHidden], causes[chaos.CauseRefused], causes[chaos.CauseCut], causes[chaos.CauseDamage], v.Forgotten, len(v.Findings), time.Since(began).Round(time.Second))
 	c.hist.Note("check", "round", text)
 	c.tidy(p.round - keptLogs)
-	fmt.Println("  " + text)
+	fmt.Printf("  %s\n  so far %s\n", text, c.state.Sums())
 	return v, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +25,7 @@ const (
 	atProvider = "provider" // the way to the providers, and the providers whole
 	atAnswer   = "answer"   // single answers of the providers, at a rate
 	atPublish  = "publish"  // what is published
+	atClock    = "clock"    // the time of day
 )
 
 // The kinds of brokers that a round may have.
@@ -32,13 +34,16 @@ const (
 	kindCluster = "cluster" // three
 	kindDisk    = "disk"    // a server on a small disk
 	kindPower   = "power"   // a server on a disk image
+	kindFlip    = "flip"    // a server whose store is damaged
+	kindFlip3   = "flip3"   // a cluster, one of whose stores is damaged
+	kindClock   = "clock"   // a server whose clock, and weir's, can be turned
 )
 
 // fault is one row of the table.
 type fault struct {
 	name  string
 	group string
-	kinds []string // of brokers at which it is possible; nil: one and cluster, and every one for answers and events
+	kinds []string // of brokers at which it is possible; nil: one, clock and cluster, and every one for answers and events
 	short bool     // cheap enough for the short run
 	needs string   // what it needs that no run has; empty: nothing
 
@@ -47,29 +52,29 @@ type fault struct {
 }
 
 var (
-	one     = []string{kindOne}
+	one     = []string{kindOne, kindClock}
 	cluster = []string{kindCluster}
 )
 
 // chaosFaults is the table.
 var chaosFaults = []fault{
-	{name: "weir-kill", group: atProcess, short: true, inject: killWeir},
-	{name: "weir-term", group: atProcess, short: true, inject: termWeir},
+	{name: "weir-kill", group: atProcess, short: true, inject: bursts(killWeir)},
+	{name: "weir-term", group: atProcess, short: true, inject: bursts(termWeir)},
 	{name: "weir-term-twice", group: atProcess, short: true, inject: termWeirTwice},
-	{name: "weir-stop-short", group: atProcess, short: true, inject: stopWeir(500*time.Millisecond, 4*time.Second)},
-	{name: "weir-stop-long", group: atProcess, inject: stopWeir(5*time.Second, 40*time.Second)},
+	{name: "weir-stop-short", group: atProcess, short: true, inject: stopWeir("weir-stop-short", 500*time.Millisecond, 4*time.Second)},
+	{name: "weir-stop-long", group: atProcess, inject: stopWeir("weir-stop-long", 5*time.Second, 40*time.Second)},
 	{name: "weir-takeover", group: atProcess, kinds: one, inject: takeOver},
 	{name: "weir-config", group: atProcess, short: true, inject: rewriteConfig},
-	{name: "server-kill", group: atProcess, kinds: one, short: true, inject: killServer},
+	{name: "server-kill", group: atProcess, kinds: one, short: true, inject: bursts(killServer("server-kill"))},
 	{name: "server-term", group: atProcess, kinds: one, short: true, inject: termServer},
 	{name: "server-stop", group: atProcess, kinds: one, short: true, inject: stopServer},
-	{name: "both-kill", group: atProcess, kinds: one, short: true, inject: killBoth},
+	{name: "both-kill", group: atProcess, kinds: one, short: true, inject: bursts(killBoth)},
 	{name: "leader-stepdown", group: atProcess, kinds: cluster, inject: stepDown},
 	{name: "leader-kill", group: atProcess, kinds: cluster, inject: killNode(true)},
 	{name: "follower-down", group: atProcess, kinds: cluster, inject: killNode(false)},
 	{name: "leader-stop", group: atProcess, kinds: cluster, inject: stopLeader},
 	{name: "quorum-lost", group: atProcess, kinds: cluster, inject: loseQuorum},
-	{name: "cluster-kill", group: atProcess, kinds: cluster, inject: killServer},
+	{name: "cluster-kill", group: atProcess, kinds: cluster, inject: killServer("cluster-kill")},
 
 	{name: "broker-cut", group: atBroker, short: true, inject: each((*chaos.Proxy).Cut, "broker-cut")},
 	{name: "broker-reset", group: atBroker, short: true, inject: each((*chaos.Proxy).Reset, "broker-reset")},
@@ -112,9 +117,13 @@ var chaosFaults = []fault{
 	{name: "publish-old", group: atPublish, short: true, inject: publishOld},
 
 	{name: "disk-full", group: atProcess, kinds: []string{kindDisk}, inject: fillDisk},
+	{name: "disk-slow", group: atProcess, kinds: []string{kindPower}, inject: slowDisk},
+	{name: "disk-stall", group: atProcess, kinds: []string{kindPower}, inject: stallDisk},
 	{name: "power-cut", group: atProcess, kinds: []string{kindPower}, inject: cutPower},
-	{name: "bit-flip", group: atProcess, kinds: one, needs: "the gate that compares the ledger with a mark at start (H19)"},
-	{name: "clock-jump", group: atProcess, kinds: one, needs: "a broker and a weir that were built with -overlay on package time"},
+	{name: "bit-flip", group: atProcess, kinds: []string{kindFlip, kindFlip3}, inject: damage("bit-flip", flipBits)},
+	{name: "file-cut", group: atProcess, kinds: []string{kindFlip, kindFlip3}, inject: damage("file-cut", cutShort)},
+	{name: "clock-jump", group: atClock, kinds: []string{kindClock}, inject: jumpClock},
+	{name: "clock-drift", group: atClock, kinds: []string{kindClock}, inject: driftClock},
 }
 
 func answer(set func(*simulator.Faults)) func(*simConfig) {
@@ -137,34 +146,34 @@ func (r *rig) hold(d time.Duration) {
 }
 
 func killWeir(ctx context.Context, r *rig, d *rand.Rand) {
-	w := r.current()
-	r.hist.Disturb("weir-kill", fmt.Sprint(w.PID()))()
+	w := r.awake(ctx)
+	r.strike("weir-kill", fmt.Sprint(w.PID()))()
 	r.hold(between(d, 0, 3*time.Second))
 	w.Kill()
-	r.rest(ctx, 3*time.Second)
+	r.rest(ctx, r.breath(d))
 }
 
 func termWeir(ctx context.Context, r *rig, d *rand.Rand) {
-	w := r.current()
-	defer r.hist.Disturb("weir-term", fmt.Sprint(w.PID()))()
+	w := r.awake(ctx)
+	defer r.strike("weir-term", fmt.Sprint(w.PID()))()
 	r.hold(between(d, 0, 2*time.Second))
 	w.Terminate()
 	w.Await(ctx, 20*time.Second) // longer, where the broker is away
 }
 
 func termWeirTwice(ctx context.Context, r *rig, d *rand.Rand) {
-	w := r.current()
-	defer r.hist.Disturb("weir-term-twice", fmt.Sprint(w.PID()))()
+	w := r.awake(ctx)
+	defer r.strike("weir-term-twice", fmt.Sprint(w.PID()))()
 	w.Terminate()
 	r.rest(ctx, between(d, 0, 300*time.Millisecond))
 	w.Terminate()
 	w.Await(ctx, 20*time.Second)
 }
 
-func stopWeir(low, high time.Duration) func(context.Context, *rig, *rand.Rand) {
+func stopWeir(name string, low, high time.Duration) func(context.Context, *rig, *rand.Rand) {
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
-		w, pause := r.current(), between(d, low, high)
-		defer r.hist.Disturb("weir-stop", pause.String())()
+		w, pause := r.awake(ctx), between(d, low, high)
+		defer r.strike(name, pause.String())()
 		w.Stop()
 		r.rest(ctx, pause)
 		w.Continue()
@@ -174,8 +183,8 @@ func stopWeir(low, high time.Duration) func(context.Context, *rig, *rand.Rand) {
 // takeOver stops weir, lets another one take its place, and lets the first go
 // on, which must leave by itself.
 func takeOver(ctx context.Context, r *rig, _ *rand.Rand) {
-	w := r.current()
-	defer r.hist.Disturb("weir-takeover", fmt.Sprint(w.PID()))()
+	w := r.awake(ctx)
+	defer r.strike("weir-takeover", fmt.Sprint(w.PID()))()
 	w.Stop()
 	heir, err := r.startWeir("weir-heir")
 	if err != nil {
@@ -202,9 +211,9 @@ func takeOver(ctx context.Context, r *rig, _ *rand.Rand) {
 
 // rewriteConfig changes what may change, and starts weir again.
 func rewriteConfig(ctx context.Context, r *rig, d *rand.Rand) {
-	w := r.current()
-	defer r.hist.Disturb("weir-config", fmt.Sprint(w.PID()))()
-	r.conf.draw(d)
+	w := r.awake(ctx)
+	defer r.strike("weir-config", fmt.Sprint(w.PID()))()
+	r.conf.draw(d, r.load.batches)
 	if err := r.configure(); err != nil {
 		r.find(chaos.Crash, "%v", err)
 	}
@@ -213,20 +222,22 @@ func rewriteConfig(ctx context.Context, r *rig, d *rand.Rand) {
 }
 
 // killServer kills all servers at once.
-func killServer(ctx context.Context, r *rig, d *rand.Rand) {
-	defer r.hist.Disturb("server-kill", "")()
-	for _, n := range r.nodes {
-		n.proc.Kill()
+func killServer(name string) func(context.Context, *rig, *rand.Rand) {
+	return func(ctx context.Context, r *rig, d *rand.Rand) {
+		defer r.strike(name, "")()
+		for _, n := range r.nodes {
+			n.proc.Kill()
+		}
+		r.rest(ctx, between(d, 0, 6*time.Second))
+		for _, n := range r.nodes {
+			r.startNode(n)
+		}
+		r.rest(ctx, r.breath(d))
 	}
-	r.rest(ctx, between(d, 0, 6*time.Second))
-	for _, n := range r.nodes {
-		r.startNode(n)
-	}
-	r.rest(ctx, 3*time.Second)
 }
 
 func termServer(ctx context.Context, r *rig, d *rand.Rand) {
-	defer r.hist.Disturb("server-term", "")()
+	defer r.strike("server-term", "")()
 	for _, n := range r.nodes {
 		n.proc.Terminate()
 		n.proc.Await(ctx, 15*time.Second)
@@ -239,7 +250,7 @@ func termServer(ctx context.Context, r *rig, d *rand.Rand) {
 
 func stopServer(ctx context.Context, r *rig, d *rand.Rand) {
 	pause := between(d, 500*time.Millisecond, 15*time.Second)
-	defer r.hist.Disturb("server-stop", pause.String())()
+	defer r.strike("server-stop", pause.String())()
 	for _, n := range r.nodes {
 		n.proc.Stop()
 	}
@@ -250,8 +261,8 @@ func stopServer(ctx context.Context, r *rig, d *rand.Rand) {
 }
 
 func killBoth(ctx context.Context, r *rig, d *rand.Rand) {
-	w := r.current()
-	defer r.hist.Disturb("both-kill", fmt.Sprint(w.PID()))()
+	w := r.awake(ctx)
+	defer r.strike("both-kill", fmt.Sprint(w.PID()))()
 	r.hold(between(d, 0, 3*time.Second))
 	if d.IntN(2) == 0 {
 		w.Kill()
@@ -264,7 +275,7 @@ func killBoth(ctx context.Context, r *rig, d *rand.Rand) {
 	for _, n := range r.nodes {
 		r.startNode(n)
 	}
-	r.rest(ctx, 3*time.Second)
+	r.rest(ctx, r.breath(d))
 }
 
 // leader returns the node that leads the ledger's stream, the first if nobody
@@ -288,8 +299,11 @@ func stepDown(ctx context.Context, r *rig, d *rand.Rand) {
 	for range 3 {
 		for _, stream := range []string{ledger.Stream, broker.StreamEvents, broker.StreamOutcomes, broker.StreamLanes} {
 			ask, cancel := context.WithTimeout(ctx, 3*time.Second)
-			_, _ = r.b.JetStream().Conn().RequestWithContext(ask, jetstream.DefaultAPIPrefix+"STREAM.LEADER.STEPDOWN."+stream, nil)
+			answer, err := r.b.JetStream().Conn().RequestWithContext(ask, jetstream.DefaultAPIPrefix+"STREAM.LEADER.STEPDOWN."+stream, nil)
 			cancel()
+			if err == nil && strings.Contains(string(answer.Data), `"success":true`) {
+				r.count("leader-stepdown", 1)
+			}
 			r.rest(ctx, between(d, 0, time.Second))
 		}
 	}
@@ -309,7 +323,7 @@ func killNode(leads bool) func(context.Context, *rig, *rand.Rand) {
 				}
 			}
 		}
-		defer r.hist.Disturb(name, n.cfg.Name)()
+		defer r.strike(name, n.cfg.Name)()
 		n.proc.Kill()
 		r.rest(ctx, between(d, time.Second, 15*time.Second))
 		r.startNode(n)
@@ -319,7 +333,7 @@ func killNode(leads bool) func(context.Context, *rig, *rand.Rand) {
 
 func stopLeader(ctx context.Context, r *rig, d *rand.Rand) {
 	n, pause := r.leader(ctx), between(d, 2*time.Second, 20*time.Second)
-	defer r.hist.Disturb("leader-stop", n.cfg.Name+" "+pause.String())()
+	defer r.strike("leader-stop", n.cfg.Name+" "+pause.String())()
 	n.proc.Stop()
 	r.rest(ctx, pause)
 	n.proc.Continue()
@@ -327,7 +341,7 @@ func stopLeader(ctx context.Context, r *rig, d *rand.Rand) {
 
 func loseQuorum(ctx context.Context, r *rig, d *rand.Rand) {
 	first := d.IntN(len(r.nodes))
-	defer r.hist.Disturb("quorum-lost", r.nodes[first].cfg.Name+" is left")()
+	defer r.strike("quorum-lost", r.nodes[first].cfg.Name+" is left")()
 	for i, n := range r.nodes {
 		if i != first {
 			n.proc.Kill()
@@ -347,6 +361,7 @@ func each(do func(*chaos.Proxy), name string) func(context.Context, *rig, *rand.
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
 		defer r.hist.Disturb(name, "")()
 		for range 4 {
+			r.count(name, 1)
 			for _, n := range r.nodes {
 				do(n.proxy)
 			}
@@ -358,7 +373,7 @@ func each(do func(*chaos.Proxy), name string) func(context.Context, *rig, *rand.
 func brokerMode(name string, m chaos.Mode, most time.Duration) func(context.Context, *rig, *rand.Rand) {
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
 		length := between(d, 500*time.Millisecond, most)
-		defer r.hist.Disturb(name, length.String())()
+		defer r.strike(name, length.String())()
 		for _, n := range r.nodes {
 			n.proxy.Set(m)
 		}
@@ -372,7 +387,7 @@ func brokerMode(name string, m chaos.Mode, most time.Duration) func(context.Cont
 // refuseBroker cuts the connections and lets none be made.
 func refuseBroker(ctx context.Context, r *rig, d *rand.Rand) {
 	length := between(d, 500*time.Millisecond, 10*time.Second)
-	defer r.hist.Disturb("broker-refuse", length.String())()
+	defer r.strike("broker-refuse", length.String())()
 	for _, n := range r.nodes {
 		n.proxy.Set(chaos.Mode{Kind: chaos.KindRefuse})
 		n.proxy.Reset()
@@ -388,7 +403,7 @@ func refuseBroker(ctx context.Context, r *rig, d *rand.Rand) {
 func often(do func(*chaos.Proxy), name string) func(context.Context, *rig, *rand.Rand) {
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
 		for range 6 {
-			heal := r.hist.Disturb(name, "")
+			heal := r.strike(name, "")
 			do(r.front)
 			heal()
 			r.rest(ctx, between(d, 0, time.Second))
@@ -399,7 +414,7 @@ func often(do func(*chaos.Proxy), name string) func(context.Context, *rig, *rand
 func providerMode(name string, m chaos.Mode, most time.Duration) func(context.Context, *rig, *rand.Rand) {
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
 		length := between(d, 500*time.Millisecond, most)
-		defer r.hist.Disturb(name, length.String())()
+		defer r.strike(name, length.String())()
 		r.front.Set(m)
 		r.rest(ctx, length)
 		r.front.Set(chaos.Mode{})
@@ -409,7 +424,7 @@ func providerMode(name string, m chaos.Mode, most time.Duration) func(context.Co
 func outage(kind string) func(context.Context, *rig, *rand.Rand) {
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
 		length := between(d, 500*time.Millisecond, 6*time.Second)
-		defer r.hist.Disturb("outage-"+kind, length.String())()
+		defer r.strike("outage-"+kind, length.String())()
 		if err := r.outage(kind, length); err != nil {
 			r.find(chaos.Crash, "the simulator does not answer: %v", err)
 		}

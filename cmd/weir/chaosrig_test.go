@@ -62,6 +62,8 @@ func TestChaosChild(*testing.T) {
 		err = runNode(ctx)
 	case "simulator":
 		err = runProviders(ctx)
+	case "clock":
+		err = tell()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -142,25 +144,30 @@ type node struct {
 // rig is everything that runs in a round. The fields above mu are set before
 // anything is disturbed.
 type rig struct {
-	dir   string // of the run
-	kind  string // kindOne or another
-	store string // of the servers
-	round int
-	hist  *chaos.History
-	nodes []*node
-	sim   *chaos.Process
-	addr  string // of the providers
-	front *chaos.Proxy
-	b     *broker.Broker // past the proxies
-	conf  lanesConfig
-	slack int // slots that Oration has beyond the limit in weir.yaml
+	dir    string // of the run
+	kind   string // kindOne or another
+	store  string // of the servers
+	round  int
+	hist   *chaos.History
+	past   *proofLog // the providers' log
+	clocks clocks    // of kindClock
+	nodes  []*node
+	sim    *chaos.Process
+	addr   string // of the providers
+	front  *chaos.Proxy
+	b      *broker.Broker // past the proxies
+	load   load
+	conf   lanesConfig
+	slack  int // slots that Oration has beyond the limit in weir.yaml
 
-	mu    sync.Mutex
-	weir  *chaos.Process
-	next  *chaos.Process // takes the place of weir when that has ended
-	down  time.Time      // until when weir is not started again
-	ends  []func()       // heal what a kill of weir disturbed, once it is up again
-	found []chaos.Finding
+	mu     sync.Mutex
+	weir   *chaos.Process
+	next   *chaos.Process // takes the place of weir when that has ended
+	down   time.Time      // until when weir is not started again
+	ends   []func()       // heal what a kill of weir disturbed, once it is up again
+	held   bool           // lanes were, because the ledger was damaged
+	found  []chaos.Finding
+	struck map[string]int // how often each fault did
 
 	published eventLog
 	wg        sync.WaitGroup
@@ -227,9 +234,12 @@ func (r *rig) start(role, name string, cfg any) (*chaos.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	env := []string{chaosRole + "=" + role, chaosConfig + "=" + string(data)}
+	if role == "server" && r.kind == kindClock {
+		env = append(env, r.clocks.server.env())
+	}
 	p, err := chaos.Start(chaos.Command{
-		Name: name, Path: os.Args[0], Args: []string{"-test.run=^TestChaosChild$"},
-		Env: []string{chaosRole + "=" + role, chaosConfig + "=" + string(data)}, Log: r.logFile(name),
+		Name: name, Path: os.Args[0], Args: []string{"-test.run=^TestChaosChild$"}, Env: env, Log: r.logFile(name),
 	})
 	if err == nil {
 		r.hist.Note("process", name, fmt.Sprintf("started as %d", p.PID()))
@@ -275,7 +285,7 @@ func (r *rig) makeNodes(ctx context.Context, count int) error {
 func (r *rig) up(ctx context.Context, sim simConfig) error {
 	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	count := 1
-	if r.kind == kindCluster {
+	if r.kind == kindCluster || r.kind == kindFlip3 {
 		count = 3
 	}
 	if err := r.makeNodes(ctx, count); err != nil {
@@ -379,9 +389,12 @@ func (r *rig) adopt() (*chaos.Process, error) {
 
 // startWeir starts a weir serve.
 func (r *rig) startWeir(name string) (*chaos.Process, error) {
+	env := []string{asWeir + "=1", "KEY=k", "WORKSPACE=w", "TOKEN=ak_1.secret"}
+	if r.kind == kindClock {
+		env = append(env, r.clocks.weir.env())
+	}
 	p, err := chaos.Start(chaos.Command{
-		Name: name, Path: os.Args[0], Args: []string{"serve", "-c", r.yaml()},
-		Env: []string{asWeir + "=1", "KEY=k", "WORKSPACE=w", "TOKEN=ak_1.secret"}, Log: r.logFile("weir"),
+		Name: name, Path: os.Args[0], Args: []string{"serve", "-c", r.yaml()}, Env: env, Log: r.logFile("weir"),
 	})
 	if err == nil {
 		r.hist.Note("process", name, fmt.Sprintf("started as %d", p.PID()))
@@ -449,6 +462,7 @@ func (r *rig) report(ctx context.Context) (reports map[string]simulator.Report, 
 
 // heal ends every disturbance that is left, and waits until a weir runs.
 func (r *rig) heal(ctx context.Context) {
+	r.clocks.set(0, 0)
 	r.front.Set(chaos.Mode{})
 	for _, n := range r.nodes {
 		n.proxy.Set(chaos.Mode{})
@@ -458,13 +472,8 @@ func (r *rig) heal(ctx context.Context) {
 		}
 	}
 	_ = r.outage("none", 0)
-	for {
-		w := r.current()
-		w.Continue()
-		if text, _ := w.End(); text == "" || !r.rest(ctx, 50*time.Millisecond) {
-			return
-		}
-	}
+	r.current().Continue()
+	r.awake(ctx).Continue()
 }
 
 // close ends everything. weir is asked to, and must within half a minute, as

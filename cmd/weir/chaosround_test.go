@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,15 +25,6 @@ import (
 	"github.com/weirhq/weir/internal/simulator"
 )
 
-// The limits in weir.yaml, and how fast conversations pass: the longest, ten
-// minutes, takes four seconds.
-const (
-	orationLimit = 5
-	callLimit    = 4
-	textLimit    = 3
-	chaosScale   = 150
-)
-
 // chaosLanes are the lanes of a run: Oration's, Anyreach's for calls, Anyreach's
 // for every channel.
 var chaosLanes = []string{"acme", "calls", "all"}
@@ -46,8 +36,8 @@ type lanesConfig struct {
 	label  string
 }
 
-func (c *lanesConfig) draw(d *rand.Rand) {
-	c.batch = []int{1, 3, 5}[d.IntN(3)]
+func (c *lanesConfig) draw(d *rand.Rand, batches []int) {
+	c.batch = batches[d.IntN(len(batches))]
 	c.preset = []string{"frugal", "tight"}[d.IntN(2)]
 	c.label = fmt.Sprint("Acme ", d.IntN(100))
 }
@@ -57,8 +47,8 @@ func (r *rig) yaml() string { return filepath.Join(r.dir, "weir.yaml") }
 // configure writes weir.yaml. max_call is longer than a call and all that can
 // hold its request up.
 func (r *rig) configure() error {
-	y := fmt.Sprintf(chaosYAML, strings.Join(r.servers(false), `", "`), r.replicas(), r.front.Addr(), callLimit, textLimit,
-		orationLimit, r.conf.batch, r.conf.preset, r.conf.label)
+	y := fmt.Sprintf(chaosYAML, strings.Join(r.servers(false), `", "`), r.replicas(), r.front.Addr(), r.load.calls(), r.load.texts(),
+		r.load.oration(), r.conf.batch, r.conf.preset, r.conf.label)
 	return os.WriteFile(r.yaml(), []byte(y), 0o600)
 }
 
@@ -116,29 +106,28 @@ lanes:
 // simulators is what both providers are like in a round. Oration may have more
 // room than weir's limit, so that keeping the limit is weir's own doing.
 func (r *rig) simulators(seed uint64, d *rand.Rand) simConfig {
-	r.slack = []int{0, 3}[d.IntN(2)]
+	r.slack = []int{0, 3 * r.load.factor}[d.IntN(2)]
 	return simConfig{
-		Proof: r.proof(),
+		Proof: r.past.path,
 		Oration: simulator.Config{
-			Limit: orationLimit + r.slack, Scale: chaosScale, Seed: seed, Shape: simulator.Mixed, Overflow: simulator.Mixed,
+			Limit: r.load.oration() + r.slack, Scale: chaosScale, Seed: seed, Shape: simulator.Mixed, Overflow: simulator.Mixed,
 			Headers: []string{simulator.HeadersXRateLimit, simulator.HeadersIETF, simulator.HeadersNone}[d.IntN(3)],
-			Latency: 60 * time.Millisecond,
+			Latency: r.load.latency,
 		},
 		Anyreach: simulator.AnyreachConfig{
-			Limit: callLimit + r.slack, Scale: chaosScale, Seed: seed + 1, Accepted: simulator.Mixed, Detail: simulator.Mixed,
-			Columns: simulator.ColumnsSafe, Latency: 60 * time.Millisecond,
+			Limit: r.load.calls() + r.slack, Scale: chaosScale, Seed: seed + 1, Accepted: simulator.Mixed, Detail: simulator.Mixed,
+			Columns: simulator.ColumnsSafe, Latency: r.load.latency,
 		},
 	}
 }
-
-func (r *rig) proof() string { return filepath.Join(r.dir, "proof.ndjson") }
 
 // sentEvent is one event that is published, and where it was stored.
 type sentEvent struct {
 	lane, id string
 	n        int
-	seq      uint64 // of WEIR_EVENTS
-	msgID    string // under which it was stored there
+	at       time.Time // of its making, which it keeps when it is published again
+	seq      uint64    // of WEIR_EVENTS
+	msgID    string    // under which it was stored there
 }
 
 // eventLog is what was published and acknowledged in a round.
@@ -147,6 +136,7 @@ type eventLog struct {
 	next int // number of an event of this round
 	sent []sentEvent
 	old  []sentEvent // of earlier rounds with the same store
+	cut  []sentEvent // whose publish was interrupted: nobody knows whether they are stored
 }
 
 func (l *eventLog) add(e sentEvent) {
@@ -192,25 +182,38 @@ func (r *rig) publish(interrupted context.Context, n int, over time.Duration) {
 		}
 	}()
 	first := r.published.reserve(n)
-	for i := first; i < first+n; i++ {
-		l := sentEvent{lane: chaosLanes[[]int{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}[i%10]], id: fmt.Sprintf("r%d-%d", r.round, i), n: i}
-		seq, err := r.send(ctx, l, l.id+"-"+l.lane)
-		if err != nil {
-			return // interrupted: it was never acknowledged
-		}
-		l.seq, l.msgID = seq, l.id+"-"+l.lane
-		r.published.add(l)
-		if !r.rest(ctx, over/time.Duration(n)) {
-			return
-		}
+	var senders sync.WaitGroup
+	for sender := range r.load.senders {
+		senders.Go(func() {
+			for i := first + sender; i < first+n && r.publishOne(ctx, i); i += r.load.senders {
+				r.rest(ctx, over*time.Duration(r.load.senders)/time.Duration(n))
+			}
+		})
 	}
+	senders.Wait()
+}
+
+// publishOne publishes the event of the round with this number, and reports
+// whether it was acknowledged; it is unless ctx ends.
+func (r *rig) publishOne(ctx context.Context, i int) bool {
+	l := sentEvent{lane: chaosLanes[[]int{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}[i%10]], id: fmt.Sprintf("r%d-%d", r.round, i), n: i, at: time.Now()}
+	l.msgID = l.id + "-" + l.lane
+	var err error
+	if l.seq, err = r.send(ctx, l, l.msgID); err != nil {
+		r.published.mu.Lock()
+		defer r.published.mu.Unlock()
+		r.published.cut = append(r.published.cut, l)
+		return false
+	}
+	r.published.add(l)
+	return true
 }
 
 // send publishes an event until it is acknowledged.
 func (r *rig) send(ctx context.Context, l sentEvent, msgID string) (uint64, error) {
 	channel := []string{"telephone", "email", "text", "webrtc", "text", "telephone", "text"}[l.n%7]
-	body := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created","datacontenttype":"application/json",`+
-		`"data":{"id":%d,"phone":"+1415%07d","email":"a%d@example.com","attributes":{"channel":%q}}}`, l.id, l.n, l.n, l.n, channel)
+	body := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created","time":%q,"datacontenttype":"application/json",`+
+		`"data":{"id":%d,"phone":"+1415%07d","email":"a%d@example.com","attributes":{"channel":%q}}}`, l.id, l.at.UTC().Format(time.RFC3339Nano), l.n, l.n, l.n, channel)
 	m := &nats.Msg{Subject: "weir.events." + l.lane, Header: nats.Header{
 		"Content-Type": {"application/cloudevents+json"}, nats.MsgIdHdr: {msgID},
 	}, Data: []byte(body)}
@@ -231,9 +234,11 @@ func (r *rig) send(ctx context.Context, l sentEvent, msgID string) (uint64, erro
 // the broker drops, or under another one, which weir must know.
 func publishAgain(same bool) func(context.Context, *rig, *rand.Rand) {
 	return func(ctx context.Context, r *rig, d *rand.Rand) {
-		r.hist.Note("fault", "publish-again", fmt.Sprintf("same message id: %v", same))
+		name := map[bool]string{true: "publish-twice", false: "publish-again"}[same]
+		r.hist.Note("fault", name, "")
 		for i := range 20 {
 			if l, ok := r.published.any(d, false); ok {
+				r.count(name, 1)
 				id := l.msgID
 				if !same {
 					id = fmt.Sprintf("%s-again-%d-%d", l.msgID, i, d.Uint32())
@@ -256,6 +261,7 @@ func publishOld(ctx context.Context, r *rig, d *rand.Rand) {
 		if !ok {
 			return
 		}
+		r.count("publish-old", 1)
 		_, _ = r.send(ctx, l, l.msgID)
 		if !r.rest(ctx, between(d, 0, 300*time.Millisecond)) {
 			return
@@ -286,11 +292,18 @@ func (r *rig) intents(ctx context.Context, since time.Time) (map[string]consumer
 func (r *rig) settle(ctx context.Context, since time.Time, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	idle := idleness{most: 20 * time.Second}
 	for {
 		if done, err := r.settled(ctx, since); done && err == nil {
 			return nil
 		}
-		if !r.rest(ctx, 500*time.Millisecond) {
+		if r.quiet(ctx, &idle) {
+			return nil
+		}
+		if r.kind == kindClock && idle.lasts(r.backlog(ctx)) && idle.last > 0 {
+			r.remind(ctx)
+		}
+		if !r.rest(ctx, time.Second) {
 			return fmt.Errorf("not every event came to its end within %v", limit)
 		}
 	}
@@ -313,7 +326,7 @@ func (r *rig) settled(ctx context.Context, since time.Time) (bool, error) {
 }
 
 // facts gathers what is known after the calm.
-func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes uint64) (f chaos.Facts, err error) {
+func (r *rig) facts(ctx context.Context, since time.Time, outcomes uint64) (f chaos.Facts, err error) {
 	if f.Intents, err = r.intents(ctx, since); err != nil {
 		return f, err
 	}
@@ -321,14 +334,13 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return f, err
 	}
-	for _, l := range r.published.sent {
-		f.Events = append(f.Events, chaos.Event{
+	f.Events = make([]chaos.Event, len(r.published.sent))
+	together(len(f.Events), func(i int) {
+		l := r.published.sent[i]
+		f.Events[i] = chaos.Event{
 			Lane: l.lane, ID: l.id, Key: consumer.Key(l.lane, "/crm", l.id), TakesID: l.lane != "acme", Stored: stored(ctx, stream, l),
-		})
-	}
-	if err := r.readProof(&f, offset); err != nil {
-		return f, err
-	}
+		}
+	})
 	if f.Outcomes, err = r.outcomes(ctx, outcomes); err != nil {
 		return f, err
 	}
@@ -336,17 +348,33 @@ func (r *rig) facts(ctx context.Context, since time.Time, offset int64, outcomes
 	if err != nil {
 		return f, err
 	}
-	struck := reports[simulator.ProviderOration].Faults
-	for _, name := range []string{"refuse_503", "html_502", "reset_early", "item_error", "drop_result"} {
-		f.Unmade += 5 * struck[name] // the largest batch
+	r.countAnswers(reports)
+	for _, l := range r.published.cut {
+		f.Maybe = append(f.Maybe, consumer.Key(l.lane, "/crm", l.id))
 	}
 	f.Spans = r.hist.Spans()
+	f.Damaged = r.damaged()
+	if r.kind == kindClock { // nor do weir's
+		f.Spans = append(f.Spans, chaos.Span{Name: "clock"})
+	}
 	f.Limits = []chaos.Limit{
-		{Provider: simulator.ProviderOration, Channel: "telephony", Most: orationLimit},
-		{Provider: simulator.ProviderAnyreach, Channel: "telephone", Most: callLimit},
-		{Provider: simulator.ProviderAnyreach, Channel: "text", Most: textLimit},
+		{Provider: simulator.ProviderOration, Channel: "telephony", Most: r.load.oration()},
+		{Provider: simulator.ProviderAnyreach, Channel: "telephone", Most: r.load.calls()},
+		{Provider: simulator.ProviderAnyreach, Channel: "text", Most: r.load.texts()},
 	}
 	return f, nil
+}
+
+// countAnswers notes how often single answers went wrong.
+func (r *rig) countAnswers(reports map[string]simulator.Report) {
+	for _, report := range reports {
+		for name, n := range report.Faults {
+			name = "answer-" + strings.ReplaceAll(name, "_", "-")
+			if slices.ContainsFunc(chaosFaults, func(f fault) bool { return f.name == name }) {
+				r.count(name, n)
+			}
+		}
+	}
 }
 
 // stream finds a stream, whose leader may have to be elected first.
@@ -378,35 +406,6 @@ func stored(ctx context.Context, stream jetstream.Stream, l sentEvent) bool {
 	return false
 }
 
-// readProof reads the providers' log; the round's part begins at offset.
-func (r *rig) readProof(f *chaos.Facts, offset int64) error {
-	file, err := os.Open(r.proof())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	f.Made, f.Past = make(map[string]int), make(map[string]bool)
-	scanner, at := bufio.NewScanner(file), int64(0)
-	for scanner.Scan() {
-		var line chaos.Line
-		if err := json.Unmarshal(scanner.Bytes(), &line); err != nil {
-			return fmt.Errorf("proof at %d: %w", at, err)
-		}
-		old := at < offset
-		at += int64(len(scanner.Bytes())) + 1
-		if !old {
-			f.Proof = append(f.Proof, line)
-		}
-		if line.Event == "made" {
-			f.Made[line.Intent]++
-			if old {
-				f.Past[line.Intent] = true
-			}
-		}
-	}
-	return scanner.Err()
-}
-
 // outcomes reads what was published behind a sequence.
 func (r *rig) outcomes(ctx context.Context, after uint64) ([]chaos.Outcome, error) {
 	s, err := r.stream(ctx, broker.StreamOutcomes)
@@ -416,29 +415,49 @@ func (r *rig) outcomes(ctx context.Context, after uint64) ([]chaos.Outcome, erro
 	if err != nil {
 		return nil, err
 	}
-	var all []chaos.Outcome
-	for seq := after + 1; seq <= s.CachedInfo().State.LastSeq; seq++ {
-		m, err := s.GetMsg(ctx, seq)
-		if err != nil {
-			return nil, fmt.Errorf("outcome %d: %w", seq, err)
-		}
-		var data consumer.OutcomeData
-		if err := json.Unmarshal(outcomeData(m), &data); err != nil {
-			return nil, fmt.Errorf("outcome %d: %w", seq, err)
-		}
-		all = append(all, chaos.Outcome{
-			Intent: data.Intent, Kind: m.Subject[strings.LastIndex(m.Subject, ".")+1:], Conversation: data.Conversation,
+	all := make([]chaos.Outcome, s.CachedInfo().State.LastSeq-after)
+	errs := make([]error, len(all))
+	together(len(all), func(i int) {
+		all[i], errs[i] = outcome(ctx, s, after+1+uint64(i))
+	})
+	return all, errors.Join(errs...)
+}
+
+// outcome reads one.
+func outcome(ctx context.Context, s jetstream.Stream, seq uint64) (o chaos.Outcome, err error) {
+	m, err := s.GetMsg(ctx, seq)
+	if err != nil {
+		return o, fmt.Errorf("outcome %d: %w", seq, err)
+	}
+	var data consumer.OutcomeData
+	if err := json.Unmarshal(outcomeData(m), &data); err != nil {
+		return o, fmt.Errorf("outcome %d: %w", seq, err)
+	}
+	return chaos.Outcome{
+		Intent: data.Intent, Kind: m.Subject[strings.LastIndex(m.Subject, ".")+1:], Conversation: data.Conversation,
+	}, nil
+}
+
+// together calls f with each number below n, from several goroutines.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for part := range 8 {
+		wg.Go(func() {
+			for i := part; i < n; i += 8 {
+				f(i)
+			}
 		})
 	}
-	return all, nil
+	wg.Wait()
 }
 
 // plan is what a round is.
 type plan struct {
-	round, events int
-	seed          uint64
-	kind          string
-	faults        []fault
+	round  int
+	load   load
+	seed   uint64
+	kind   string
+	faults []fault
 }
 
 // draw is the random numbers of one part of the round.
@@ -448,13 +467,20 @@ func (p plan) draw(stream string) *rand.Rand { return chaos.Draws(p.seed, stream
 // nothing more is published or disturbed.
 func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injected map[string]int, err error) {
 	sim := r.simulators(p.draw("seed").Uint64(), p.draw("simulators"))
-	r.conf.draw(p.draw("config"))
+	r.conf.draw(p.draw("config"), r.load.batches)
 	for _, f := range p.faults {
 		if f.setup != nil {
 			f.setup(&sim)
+			r.count(f.name, 0) // the providers count, where there is something to count
 		}
 	}
-	began, offset := time.Now().Add(-time.Second), size(r.proof())
+	began := time.Now().Add(-time.Second)
+	if p.kind == kindClock {
+		began = time.Time{} // the broker's times say nothing
+	}
+	if err := r.past.skip(); err != nil {
+		return v, nil, err
+	}
 	if err := r.up(ctx, sim); err != nil {
 		return v, nil, err
 	}
@@ -466,70 +492,42 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 		return v, nil, err
 	}
 	outcomes := s.CachedInfo().State.LastSeq
-	injected = r.disturb(stopping, p)
+	r.disturb(stopping, p)
 	r.heal(ctx)
 	r.hist.Note("round", "calm", fmt.Sprintf("%d events were acknowledged", len(r.published.sent)))
-	if err := r.settle(ctx, began, map[bool]time.Duration{true: 10 * time.Minute, false: 6 * time.Minute}[p.kind == kindCluster]); err != nil {
+	if err := r.settle(ctx, began, r.load.settle(p.kind)); err != nil {
 		r.hist.Note("check", "settle", err.Error())
+		if left, err := r.backlog(ctx); left > 0 || err != nil {
+			r.find(chaos.Stuck, "%d messages are not acknowledged (%v)", left, err)
+		}
 	}
 	if ctx.Err() != nil {
 		return v, nil, ctx.Err()
 	}
-	f, err := r.facts(ctx, began, offset, outcomes)
+	f, err := r.facts(ctx, began, outcomes)
 	if err != nil {
 		return v, nil, err
 	}
 	r.close(ctx, true)
+	f.Past, f.Made = r.past.made, make(map[string]int)
+	if f.Proof, err = r.past.next(); err != nil { // what was made during the close counts too
+		return v, nil, err
+	}
+	for _, line := range f.Proof {
+		if line.Event == "made" {
+			f.Made[line.Intent]++
+		}
+	}
 	v = chaos.Check(f)
+	for _, line := range f.Proof {
+		r.past.sum(line)
+	}
 	lines, _, err := chaos.Crashes(r.logFile("weir"), 0)
 	for _, line := range lines {
 		r.find(chaos.Crash, "weir: %s", line)
 	}
 	v.Findings = append(v.Findings, r.found...)
-	return v, injected, err
-}
-
-func size(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
-}
-
-// disturb publishes the events while the faults strike, each group in turns of
-// its own, and returns how often each one did.
-func (r *rig) disturb(ctx context.Context, p plan) map[string]int {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	injected := make(map[string]int)
-	wg.Go(func() { r.publish(ctx, p.events, 12*time.Second) })
-	groups := make(map[string][]fault)
-	for _, f := range p.faults {
-		if f.inject == nil {
-			injected[f.name] = 1
-			continue
-		}
-		groups[f.group] = append(groups[f.group], f)
-	}
-	for group, faults := range groups {
-		wg.Go(func() {
-			d := p.draw("inject " + group)
-			for range 2 {
-				for _, f := range faults {
-					if !r.rest(ctx, between(d, 0, 3*time.Second)) {
-						return
-					}
-					f.inject(ctx, r, d)
-					mu.Lock()
-					injected[f.name]++
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return injected
+	return v, r.strikes(), err
 }
 
 // faultNames returns the names of the faults of a group that a kind of broker allows.
@@ -537,9 +535,9 @@ func faultNames(faults []fault, group, kind string) (names []string) {
 	for _, f := range faults {
 		kinds := f.kinds
 		if kinds == nil {
-			kinds = []string{kindOne, kindCluster}
+			kinds = []string{kindOne, kindCluster, kindClock}
 			if group == atAnswer || group == atPublish { // these leave a broker's disk alone
-				kinds = append(kinds, kindDisk, kindPower)
+				kinds = append(kinds, kindDisk, kindPower, kindFlip, kindFlip3)
 			}
 		}
 		if f.group == group && f.needs == "" && slices.Contains(kinds, kind) {

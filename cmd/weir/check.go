@@ -11,22 +11,19 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
-	"github.com/weirhq/weir/internal/ledger"
 )
 
 // checkCmd is weir check.
 type checkCmd struct{}
 
-// The results of a check.
+// The results of a check, as broker.Grade has them.
 const (
 	checkOK   = "ok"
-	checkWarn = "warn"
-	checkFail = "FAIL"
+	checkWarn = "warning"
+	checkFail = "problem"
 )
 
 // checked is one line of the result.
@@ -34,6 +31,7 @@ type checked struct {
 	Result string `json:"result"`
 	Check  string `json:"check"`
 	Detail string `json:"detail"`
+	Next   string `json:"next,omitzero"` // what to do about it
 }
 
 // checklist collects the lines.
@@ -42,8 +40,17 @@ type checklist struct {
 	lines []checked
 }
 
-func (c *checklist) add(result, check, format string, args ...any) {
-	c.lines = append(c.lines, checked{Result: result, Check: check, Detail: clean(fmt.Sprintf(format, args...))})
+// add enters a line; next is what to do about it, and may be empty.
+func (c *checklist) add(result, check, next, format string, args ...any) {
+	c.lines = append(c.lines, checked{Result: result, Check: check, Detail: clean(fmt.Sprintf(format, args...)), Next: clean(next)})
+}
+
+// text is the line's last column.
+func (l checked) text() string {
+	if l.Next == "" {
+		return l.Detail
+	}
+	return l.Detail + "; " + l.Next
 }
 
 // Run checks what weir serve would need. It changes nothing and places no call.
@@ -51,6 +58,7 @@ func (c *checkCmd) Run(a *app) error {
 	list := &checklist{app: a}
 	if cfg := list.config(); cfg != nil {
 		list.broker(a.ctx, cfg)
+		list.zones(time.LoadLocation)
 		for _, ac := range cfg.Accounts {
 			list.account(a.ctx, ac)
 		}
@@ -66,7 +74,7 @@ func (c *checkCmd) Run(a *app) error {
 	}
 	err := a.print(list.lines, func(w io.Writer) {
 		for _, line := range list.lines {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", line.Result, line.Check, line.Detail)
+			fmt.Fprintf(w, "%s\t%s\t%s\n", line.Result, line.Check, line.text())
 		}
 		fmt.Fprintln(w, "no call was placed")
 	})
@@ -81,24 +89,33 @@ func (c *checklist) config() *config.Config {
 	cfg, err := c.app.config()
 	if problems, ok := errors.AsType[config.Problems](err); ok {
 		for _, p := range problems {
-			c.add(checkFail, "configuration", "%v", p)
+			c.add(checkFail, "configuration", "correct the file", "%v", p)
 		}
 		return nil
 	}
 	if err != nil {
-		c.add(checkFail, "configuration", "%v", err)
+		c.add(checkFail, "configuration", "", "%v", err)
 		return nil
 	}
-	c.add(checkOK, "configuration", "%s is complete", c.app.flags.Config)
+	c.add(checkOK, "configuration", "", "%s is complete", c.app.flags.Config)
 	for _, ac := range cfg.Accounts {
 		for _, lc := range ac.Lanes {
-			c.add(checkOK, "lane "+lc.Name, "its routes compile; account %s at %s, %s", ac.Name, ac.URL, limits(ac))
+			c.add(checkOK, "lane "+lc.Name, "", "its routes compile; account %s at %s, %s; %s", ac.Name, ac.URL, limits(ac), webhooks(cfg, lc))
 			if ac.LimitChannel() != "" && !lc.JoinToken && (lc.Channels == nil || slices.Contains(lc.Channels, "webrtc")) {
-				c.add(checkWarn, "lane "+lc.Name, "a webrtc conversation's outcome holds nothing to join it with: set join_token if the lane has any")
+				c.add(checkWarn, "lane "+lc.Name, "set join_token if the lane has any", "a webrtc conversation's outcome holds nothing to join it with")
 			}
 		}
 	}
 	return cfg
+}
+
+// webhooks says how the ends of a lane's conversations become known. The address
+// is a secret.
+func webhooks(cfg *config.Config, lc config.Lane) string {
+	if lc.Webhook.Secret == "" {
+		return "ends are found by asking, no webhook is set"
+	}
+	return fmt.Sprintf("webhooks are heard at %s/hooks/provider/%s/<its secret>", cfg.Gateway.Listen, lc.Name)
 }
 
 // limits says what an account's limits are.
@@ -113,51 +130,15 @@ func limits(ac config.Account) string {
 	return "limits: " + strings.Join(each, ", ") + ", others none"
 }
 
-// broker checks the connection, the server and the streams.
-func (c *checklist) broker(ctx context.Context, cfg *config.Config) {
-	b, err := reach(ctx, c.app.quiet(), cfg)
-	if _, ok := errors.AsType[notRunningError](err); ok {
-		c.add(checkWarn, "broker", "the embedded broker is not running; weir serve starts it")
-		return
-	}
-	if err != nil {
-		c.add(checkFail, "broker", "%v", err)
-		return
-	}
-	defer func() {
-		if err := b.Close(context.WithoutCancel(ctx)); err != nil {
-			c.app.lg.Debug().Err(err).Msg("close")
-		}
-	}()
-	conn := b.JetStream().Conn()
-	c.add(checkOK, "broker", "connected to %s, nats-server %s, with JetStream", conn.ConnectedUrlRedacted(), conn.ConnectedServerVersion())
-	c.streams(ctx, b.JetStream())
-}
-
-// streams checks which of the streams are there. Their settings are checked by
-// weir serve at each start.
-func (c *checklist) streams(ctx context.Context, js jetstream.JetStream) {
-	var there, missing []string
-	for _, name := range []string{
-		ledger.Stream, broker.StreamEvents, broker.StreamOutcomes, broker.StreamDead, broker.StreamLater, broker.StreamLanes,
-	} {
-		_, err := js.Stream(ctx, name)
-		switch {
-		case err == nil:
-			there = append(there, name)
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			missing = append(missing, name)
-		default:
-			c.add(checkFail, "streams", "%s: %v", name, err)
+// zones checks that the data of time zones is there.
+func (c *checklist) zones(load func(name string) (*time.Location, error)) {
+	for _, name := range []string{"America/New_York", "Asia/Kolkata"} {
+		if _, err := load(name); err != nil {
+			c.add(checkFail, "time zones", "install the system's package tzdata", "%v", err)
 			return
 		}
 	}
-	if len(there) > 0 {
-		c.add(checkOK, "streams", "there: %s", strings.Join(there, ", "))
-	}
-	if len(missing) > 0 {
-		c.add(checkWarn, "streams", "will be made by weir serve: %s", strings.Join(missing, ", "))
-	}
+	c.add(checkOK, "time zones", "", "their data is there")
 }
 
 // account asks the provider for a conversation that does not exist: "not found"
@@ -166,29 +147,33 @@ func (c *checklist) account(ctx context.Context, ac config.Account) {
 	name := "account " + ac.Name
 	client, err := provider(c.app.lg, ac)
 	if err != nil {
-		c.add(checkFail, name, "%v", err)
+		c.add(checkFail, name, "correct the file", "%v", err)
 		return
 	}
 	if err := checkRoutes(client, ac); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			c.add(checkFail, name, "%s", strings.TrimSpace(line))
+			c.add(checkFail, name, "correct the route", "%s", strings.TrimSpace(line))
 		}
 	}
-	_, err = client.Conversation(ctx, uuid.NewString())
+	sent := time.Now()
+	conv, err := client.Conversation(ctx, uuid.NewString())
+	if sample, ok := consumer.DateSample(conv.Header, sent, time.Now()); ok {
+		c.findings([]broker.Finding{broker.JudgeClock("clock", name, sample)})
+	}
 	if lister, ok := client.(consumer.Lister); ok && errors.Is(err, consumer.ErrNotFound) {
 		// Of a wrong path is said what is said of an unknown conversation.
 		_, err = lister.Conversations(ctx, time.Now())
 		if errors.Is(err, consumer.ErrNotFound) {
-			c.add(checkFail, name, "%s has no conversations: the url is wrong; it must be the API's base, without a path of its own", ac.URL)
+			c.add(checkFail, name, "give the API's base, without a path of its own", "%s has no conversations: the url is wrong", ac.URL)
 			return
 		}
 	}
 	switch {
 	case err == nil, errors.Is(err, consumer.ErrNotFound):
-		c.add(checkOK, name, "%s answers and takes the credentials", ac.URL)
+		c.add(checkOK, name, "", "%s answers and takes the credentials", ac.URL)
 	case errors.Is(err, consumer.ErrUnauthorized):
-		c.add(checkFail, name, "%v; set auth in the configuration", err)
+		c.add(checkFail, name, "set auth in the configuration", "%v", err)
 	default:
-		c.add(checkFail, name, "%s cannot be reached: %v", ac.URL, err)
+		c.add(checkFail, name, "see that the url is right and can be reached from here", "%s cannot be reached: %v", ac.URL, err)
 	}
 }

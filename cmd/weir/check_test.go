@@ -17,19 +17,24 @@ func TestCheck(t *testing.T) {
 	p := newPlant(t, "sales")
 	got := p.weir(t, "check")
 	contains(t, got,
-		"ok    configuration  "+p.yaml+" is complete\n",
-		"ok    lane sales     its routes compile; account acme at "+p.url+", limit 8\n",
-		"warn  broker         the embedded broker is not running; weir serve starts it\n",
-		"ok    account acme   "+p.url+" answers and takes the credentials\n",
+		"ok       configuration  "+p.yaml+" is complete\n",
+		"ok       lane sales     its routes compile; account acme at "+p.url+", limit 8; ends are found by asking, no webhook is set\n",
+		"warning  broker         the embedded broker is not running; weir serve starts it\n",
+		"ok       time zones     their data is there\n",
+		"ok       clock          this machine's clock agrees with account acme's\n",
+		"ok       account acme   "+p.url+" answers and takes the credentials\n",
 		"no call was placed\n")
 	s := p.broker(t)
 	got = p.weir(t, "check")
 	contains(t, got, "ok  broker         connected to nats://127.0.0.1:", ", with JetStream\n",
-		"ok  streams        there: KV_WEIR_LEDGER, WEIR_EVENTS, WEIR_OUTCOMES, WEIR_DEAD, WEIR_LATER, KV_WEIR_LANES\n")
+		"ok  account        its limits are wide enough for 1 lanes\n",
+		"ok  streams        there: KV_WEIR_LEDGER, WEIR_EVENTS, WEIR_OUTCOMES, WEIR_DEAD, WEIR_LATER, KV_WEIR_LANES\n",
+		"ok  sync           the embedded broker writes each message to the disk before it confirms it\n",
+		"ok  clock          this machine's clock agrees with the broker's\n")
 	if err := s.broker.JetStream().DeleteStream(t.Context(), "WEIR_LATER"); err != nil {
 		t.Fatal(err)
 	}
-	contains(t, p.weir(t, "check"), "warn  streams        will be made by weir serve: WEIR_LATER\n")
+	contains(t, p.weir(t, "check"), "warning  streams        will be made by weir serve: WEIR_LATER\n")
 	if n := p.sim.Report().Conversations; n != 0 {
 		t.Errorf("conversations made by checks: got %d, want 0", n)
 	}

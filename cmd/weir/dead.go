@@ -118,6 +118,7 @@ type shown struct {
 	letterRow
 	State    consumer.State      `json:"state"` // by the ledger, now
 	Timeline []moment            `json:"timeline,omitempty"`
+	Named    []hearsay           `json:"webhooks_named,omitempty"`
 	Order    string              `json:"order,omitzero"` // to send it again, which the lane has not obeyed yet
 	Masked   bool                `json:"masked"`         // header and contents are not as they came
 	Header   map[string][]string `json:"header,omitempty"`
@@ -125,6 +126,14 @@ type shown struct {
 	Body     string              `json:"body,omitempty"`        // any other text
 	Bytes    []byte              `json:"body_base64,omitempty"` // what is no text
 	Hidden   int                 `json:"body_hidden,omitzero"`  // bytes of it that are not shown
+}
+
+// hearsay is a conversation that a webhook named as this event's, and that could not
+// be taken for it.
+type hearsay struct {
+	Conversation string    `json:"conversation"`
+	Why          string    `json:"why"` // it could not
+	At           time.Time `json:"at"`
 }
 
 // moment is one line of an event's timeline.
@@ -138,12 +147,17 @@ type moment struct {
 
 // Run shows one dead letter.
 func (c *deadShowCmd) Run(a *app) error {
+	return a.show(consumer.Dead, c.Lane, c.Intent, c.Reveal)
+}
+
+// show shows one letter of the state.
+func (a *app) show(state consumer.State, lane, word string, reveal bool) error {
 	return a.atDesk(func(d *desk) error {
-		found, err := d.find(a.ctx, consumer.Dead, c.Lane, []string{c.Intent})
+		found, err := d.find(a.ctx, state, lane, []string{word})
 		if err != nil {
 			return err
 		}
-		s, err := d.shown(a.ctx, found[0], c.Reveal)
+		s, err := d.shown(a.ctx, found[0], reveal)
 		if err != nil {
 			return err
 		}
@@ -156,6 +170,9 @@ func (d *desk) shown(ctx context.Context, k kept, reveal bool) (shown, error) {
 	s := shown{letterRow: k.row(), State: k.now.State, Header: k.Header, Masked: !reveal}
 	for _, t := range k.now.History {
 		s.Timeline = append(s.Timeline, moment{N: t.N, State: t.State, At: t.At, By: t.By, Reason: t.Reason})
+	}
+	for _, n := range k.now.Named {
+		s.Named = append(s.Named, hearsay(n))
 	}
 	if o, err := d.broker.Ordered(ctx, k.Lane, k.Intent); err != nil {
 		return s, err
@@ -208,6 +225,9 @@ func (s shown) draw(w io.Writer) {
 			by = " by " + t.By
 		}
 		fmt.Fprintf(w, "step %d\t%s  %s%s  %s\n", t.N, when(t.At), t.State, clean(by), clean(t.Reason))
+	}
+	for _, n := range s.Named {
+		fmt.Fprintf(w, "webhook\t%s  named conversation %s: %s\n", when(n.At), clean(n.Conversation), clean(n.Why))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Header)) {
 		fmt.Fprintf(w, "header %s\t%s\n", clean(name), clean(strings.Join(s.Header[name], ", ")))

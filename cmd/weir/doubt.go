@@ -15,6 +15,7 @@ import (
 // doubtCmd is weir doubt.
 type doubtCmd struct {
 	List    doubtListCmd    `cmd:"" help:"List the events in doubt."`
+	Show    doubtShowCmd    `cmd:"" help:"Show one with its event and what webhooks said of it, personal data masked."`
 	Resolve doubtResolveCmd `cmd:"" help:"Settle one, in your name, after asking the provider."`
 }
 
@@ -28,6 +29,18 @@ func (c *doubtListCmd) Run(a *app) error {
 	return a.atDesk(func(d *desk) error {
 		return d.list(a, consumer.Doubt, c.Lane, "No event is in doubt.", func(kept) bool { return true })
 	})
+}
+
+// doubtShowCmd is weir doubt show.
+type doubtShowCmd struct {
+	Intent string `arg:"" help:"The intent's key, the first characters of it, or the event's id."`
+	Lane   string `placeholder:"NAME" help:"Lane to look in."`
+	Reveal bool   `help:"Show the event as it came, personal data included."`
+}
+
+// Run shows one event in doubt.
+func (c *doubtShowCmd) Run(a *app) error {
+	return a.show(consumer.Doubt, c.Lane, c.Intent, c.Reveal)
 }
 
 // doubtResolveCmd is weir doubt resolve.

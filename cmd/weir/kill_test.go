@@ -27,6 +27,7 @@ type killed struct {
 	env   map[string]string
 	keys  []string // of the leads, good ones only
 	limit int
+	room  int64 // of the ledger; 0: as weir has it
 
 	honest bool // the simulator hides no answer, so that only a kill makes a doubt
 }
@@ -103,10 +104,17 @@ func TestKill9WithTheEmbeddedBroker(t *testing.T) {
 
 func newKilled(t *testing.T, brokerYAML, token string, faults simulator.Faults) *killed {
 	t.Helper()
-	sim, err := simulator.New(zerolog.Nop(), simulator.Config{
-		Limit: 5, Scale: 100, Seed: 1, Shape: simulator.Mixed, Overflow: simulator.Mixed, Latency: 300 * time.Millisecond,
-		Faults: faults,
-	})
+	return newKilledWith(t, brokerYAML, token, "", simulator.Config{Limit: 5, Faults: faults})
+}
+
+// newKilledWith is newKilled with a simulator of its own, and more lines for the
+// lane.
+func newKilledWith(t *testing.T, brokerYAML, token, more string, cfg simulator.Config) *killed {
+	t.Helper()
+	cfg.Scale, cfg.Seed, cfg.Latency = 100, 1, 300*time.Millisecond
+	cfg.Shape, cfg.Overflow = simulator.Mixed, simulator.Mixed
+	faults := cfg.Faults
+	sim, err := simulator.New(zerolog.Nop(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,13 +145,13 @@ lanes:
     max_call: %s
     doubt_limit: 0
     pacing: {mean_call: 700ms}
-    routes:
+%s    routes:
       - type: lead.created
         request:
           agentId: 0f9e2f8a-df49-4c24-83a2-b9fd8d1f44a7
           conversationType: telephony
           toPhoneNumber: ${ data.phone }
-`, ln.Addr(), sim.MaxCall()+time.Second)
+`, ln.Addr(), sim.MaxCall()+time.Second, more)
 	if err := os.WriteFile(k.yaml, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +204,7 @@ func (k *killed) publish(t *testing.T, b *broker.Broker, n int) {
 // states reads the ledger.
 func (k *killed) states(t *testing.T, b *broker.Broker) map[string]consumer.Intent {
 	t.Helper()
-	lg, err := ledger.Open(t.Context(), b.JetStream(), ledger.Config{})
+	lg, err := ledger.Open(t.Context(), b.JetStream(), ledger.Config{MaxBytes: k.room})
 	if err != nil {
 		t.Fatal(err)
 	}

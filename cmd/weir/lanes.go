@@ -27,7 +27,7 @@ type laneRow struct {
 	Lane     string `json:"lane"`
 	Label    string `json:"label,omitzero"`
 	Provider string `json:"provider"`
-	State    string `json:"state"` // running, waiting, paused, stopped or not running
+	State    string `json:"state"` // running, waiting, paused, held, stopped or not running
 	Used     int    `json:"slots_used"`
 	Limit    int    `json:"slots_limit"`
 	Waiting  uint64 `json:"waiting"`   // events that were never delivered
@@ -36,6 +36,8 @@ type laneRow struct {
 	Settling int    `json:"settling"`  // doubts that settle themselves
 	Dead     int    `json:"dead"`
 	Why      string `json:"why,omitzero"`
+
+	Webhooks consumer.HookCounts `json:"webhooks,omitzero"` // since weir serve was started
 }
 
 // notRunning is the state of a lane whose owner is away.
@@ -75,6 +77,10 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, err
 	}
+	gates, err := v.desk.broker.Gates(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, err
+	}
 	if err := v.count(ctx); err != nil {
 		return nil, err
 	}
@@ -83,6 +89,9 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 		row, err := v.row(ctx, ac, lc, pauses)
 		if err != nil {
 			return nil, err
+		}
+		if g := gates[lc.Name]; g.Held && row.State == notRunning {
+			row.Why = heldWhy(g)
 		}
 		rows = append(rows, row)
 	}
@@ -110,7 +119,7 @@ func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, p
 		r.State, r.Why = "unknown", err.Error()
 	case s != nil:
 		r.State, r.Why, r.Used, r.Limit = s.State, s.Why, s.Used, s.Limit
-		r.Settling = s.Settling
+		r.Settling, r.Webhooks = s.Settling, s.Webhooks
 	}
 	return r, nil
 }

@@ -36,7 +36,14 @@ const plantRoute = `        request:
 // newPlant starts the provider and writes a weir.yaml with these lanes.
 func newPlant(t *testing.T, lanes ...string) *plant {
 	t.Helper()
-	sim, err := simulator.New(zerolog.Nop(), simulator.Config{Limit: 8, Scale: 200, Seed: 1})
+	return newPlantOf(t, simulator.Config{}, lanes...)
+}
+
+// newPlantOf is newPlant with a provider of its own kind.
+func newPlantOf(t *testing.T, cfg simulator.Config, lanes ...string) *plant {
+	t.Helper()
+	cfg.Limit, cfg.Scale, cfg.Seed = 8, 200, 1
+	sim, err := simulator.New(zerolog.Nop(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +74,18 @@ func (p *plant) configure(t *testing.T, route string, lanes ...string) {
 		fmt.Fprintf(&y, "  - name: %s\n    account: acme\n    routes:\n      - type: lead.created\n%s", lane, route)
 	}
 	if err := os.WriteFile(p.yaml, []byte(y.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// edit replaces a text in the weir.yaml, which must be there.
+func (p *plant) edit(t *testing.T, old, replacement string) {
+	t.Helper()
+	text, err := os.ReadFile(p.yaml)
+	if err != nil || !strings.Contains(string(text), old) {
+		t.Fatalf("weir.yaml (%v) does not hold %q:\n%s", err, old, text)
+	}
+	if err := os.WriteFile(p.yaml, []byte(strings.Replace(string(text), old, replacement, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -195,7 +195,7 @@ func (p *publisher) send(m message) (duplicate bool, err error) {
 	}
 	duplicate, err = p.desk.broker.PublishEvent(p.app.ctx, lane, m.header, m.body, id)
 	if errors.Is(err, nats.ErrMaxPayload) {
-		return false, misfit{fmt.Errorf("the broker does not take messages of %d bytes: %w", len(m.body), err)}
+		return false, misfit{fmt.Errorf("the event has %d bytes, and the broker takes %d at most (its max_payload): %w", len(m.body), p.desk.broker.JetStream().Conn().MaxPayload(), err)}
 	}
 	return duplicate, err
 }

@@ -180,20 +180,30 @@ func (s *stranger) serve(t *testing.T, yaml, store string) {
 	t.Helper()
 	s.start(t, s.find(t, "bin/weir", "serve", "-c", yaml))
 	await(t, 30*time.Second, "weir serve", func() bool {
-		_, err := os.Stat(filepath.Join(s.dir, "examples", store, "endpoint.json"))
-		return err == nil
+		if _, err := os.Stat(filepath.Join(s.dir, "examples", store, "endpoint.json")); err != nil {
+			return false
+		}
+		out, err := s.command(t, "lanes", "-c", yaml, "--output", "json").Output()
+		return err == nil && !strings.Contains(string(out), notRunning)
 	})
+}
+
+// command is this program, run as weir where the stranger stands.
+func (s *stranger) command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), asWeir+"=1")
+	for k, v := range s.env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	return cmd
 }
 
 // ask runs the README's command that begins so, and returns what it prints.
 func (s *stranger) ask(t *testing.T, prefix ...string) string {
 	t.Helper()
 	args := append(slices.Clone(s.find(t, append([]string{"bin/weir"}, prefix...)...)[1:]), "--output", "json")
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), asWeir+"=1")
-	for k, v := range s.env {
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
+	cmd := s.command(t, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/weirhq/weir/internal/anyreach"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/gateway"
+	"github.com/weirhq/weir/internal/guard"
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/oration"
 	"github.com/weirhq/weir/ratelimiter"
@@ -31,7 +33,18 @@ type service struct {
 	ledger   *ledger.Ledger
 	lease    *broker.Lease
 	renewal  *renewal
+	guard    *guard.Guard
+	lost     chan guard.Finding // what a write showed
 	engine   *consumer.Engine
+	room     room
+	clock    *consumer.Clock
+
+	atGate func() // for tests: between the comparison and its acceptance
+
+	mu   sync.Mutex
+	held map[string]string // why, by lane
+
+	byHand string // every lane is held at the start, for this reason
 }
 
 // renewal keeps the lease while the rest comes up and works.
@@ -71,7 +84,7 @@ func (r *renewal) stop() error {
 // startBroker starts or finds the broker, with its streams in place. The ledger
 // is made first: its room is reserved before anything else can take it.
 func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s *service, err error) {
-	s = &service{lg: lg, cfg: cfg}
+	s = &service{lg: lg, cfg: cfg, clock: &consumer.Clock{}, lost: make(chan guard.Finding, 1)}
 	defer func(s *service) { // of its own: a failing return sets the result to nil
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -95,6 +108,7 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 	if s.broker, err = broker.Connect(ctx, lg, bc); err != nil {
 		return nil, err
 	}
+	lc.Stored, lc.Lost = s.stored, s.wentBack
 	if s.ledger, err = ledger.Open(ctx, s.broker.JetStream(), lc); err != nil {
 		return nil, err
 	}
@@ -102,7 +116,12 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 }
 
 // startService brings up everything but the lanes' loops, which run starts.
-func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s *service, err error) {
+func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*service, error) {
+	return startHeld(ctx, lg, cfg, "")
+}
+
+// startHeld is startService with every lane held for a reason, if there is one.
+func startHeld(ctx context.Context, lg zerolog.Logger, cfg *config.Config, why string) (s *service, err error) {
 	if s, err = startBroker(ctx, lg, cfg); err != nil {
 		return nil, err
 	}
@@ -111,18 +130,28 @@ func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s
 			err = errors.Join(err, s.close())
 		}
 	}(s)
+	s.byHand = why
+	return s, s.arm(ctx)
+}
+
+// arm takes the lease and makes the engine.
+func (s *service) arm(ctx context.Context) (err error) {
+	cfg := s.cfg
 	ttl := 5 * time.Second
 	if cfg.Broker != nil && cfg.Broker.Replicas > 1 {
 		ttl = 20 * time.Second // longer than the election of a leader
 	}
 	// Before the lanes' consumers are touched: they may be another's.
-	if s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder()}); err != nil {
-		return nil, err
+	if s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder(), Observe: s.observe}); err != nil {
+		return err
 	}
 	s.renewal = renew(ctx, s.lease)
+	if err := s.pass(ctx); err != nil {
+		return err
+	}
 	ec := consumer.Config{
 		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
-		Fence: s.lease.Held,
+		Fence: s.lease.Held, Room: s.room.lacking, Clock: s.clock, Keep: cfg.Ledger.Keep,
 	}
 	if cfg.Broker != nil {
 		ec.Heartbeat = cfg.Broker.AckWait / 4
@@ -130,12 +159,12 @@ func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s
 	for _, ac := range cfg.Accounts {
 		account, err := s.account(ctx, ac)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ec.Accounts = append(ec.Accounts, account)
 	}
-	s.engine, err = consumer.New(lg, ec)
-	return s, err
+	s.engine, err = consumer.New(s.lg, ec)
+	return err
 }
 
 // holder names this process to the one that finds the lease taken.
@@ -209,12 +238,24 @@ func checkRoutes(client consumer.Provider, ac config.Account) error {
 // belongs to one channel alone.
 func limiter(ac config.Account, channel string) ratelimiter.Config {
 	c := ratelimiter.Config{
-		Limit: ac.Limits[channel], MeanCall: ac.Pacing.MeanCall, Epsilon: ac.Pacing.Epsilon(),
+		Limit: ac.Limits[channel], MeanCall: ac.Pacing.MeanCall, Epsilon: ac.Pacing.Epsilon(), Probe: probing(ac.Pacing.Probe),
 	}
 	if channel == ac.LimitChannel() {
 		c.LimitMax, c.Reserve = ac.LimitMax, ac.Reserve
 	}
 	return c
+}
+
+// probing is how a full account is probed.
+func probing(probe string) ratelimiter.Probing {
+	switch probe {
+	case config.ProbeGet:
+		return ratelimiter.ProbeGet
+	case config.ProbePost:
+		return ratelimiter.ProbePost
+	default:
+		return ratelimiter.ProbeAuto
+	}
 }
 
 // provider makes the client of an account. It is the only place that knows
@@ -252,12 +293,20 @@ func (s *service) lanes() []string {
 // pauses and the controls outlive the engine, so that requests that were sent
 // are answered and recorded under them.
 func (s *service) run(ctx context.Context) error {
-	pauses, err := s.broker.Pauses(ctx)
-	if err != nil {
-		return fmt.Errorf("read the pauses: %w", err)
+	pauses, err := learn(ctx, s.lg, "pauses", s.broker.Pauses)
+	if err != nil || ctx.Err() != nil {
+		return err
 	}
 	for lane, p := range pauses {
 		s.engine.SetPause(lane, pause(&p))
+	}
+	s.look(ctx)
+	gates, err := learn(ctx, s.lg, "gates", s.broker.Gates)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	for lane, g := range gates {
+		s.setGate(lane, g)
 	}
 	intake, stopIntake := context.WithCancelCause(ctx)
 	defer stopIntake(nil)
@@ -274,6 +323,16 @@ func (s *service) run(ctx context.Context) error {
 	part("pauses", func(ctx context.Context) error {
 		return s.broker.WatchPauses(ctx, func(lane string, p *broker.PauseRecord) { s.engine.SetPause(lane, pause(p)) })
 	})
+	part("gates", func(ctx context.Context) error { return s.broker.WatchGates(ctx, s.setGate) })
+	marking, stopMarking := context.WithCancel(around)
+	defer stopMarking()
+	marked := make(chan struct{})
+	part("guard", func(context.Context) error {
+		defer close(marked)
+		return s.guard.Run(marking, s.hold)
+	})
+	part("scrub", s.scrub)
+	part("losses", s.losses)
 	for _, lane := range s.lanes() {
 		part("control of lane "+lane, func(ctx context.Context) error {
 			return s.broker.ServeControl(ctx, lane, func(ctx context.Context, request []byte) []byte {
@@ -282,10 +341,17 @@ func (s *service) run(ctx context.Context) error {
 		})
 	}
 	part("trim", s.trim)
+	part("room", s.watchRoom)
+	part("sync", s.syncing)
+	if s.cfg.Gateway.Listen != "" {
+		part("gateway", s.gateway().Run)
+	}
 	if listen := s.cfg.Admin.Listen; listen != "" {
 		part("admin", func(ctx context.Context) error { return serveAdmin(ctx, listen, s.ready) })
 	}
 	err = s.engine.Run(intake)
+	stopMarking()
+	<-marked // the last mark is written while the lease is held: it is the next owner's afterwards
 	stopAround()
 	wg.Wait()
 	if cause := context.Cause(intake); ctx.Err() == nil && cause != nil {
@@ -294,16 +360,65 @@ func (s *service) run(ctx context.Context) error {
 	return err
 }
 
+// gateway hears the webhooks of the lanes that have an address for them.
+func (s *service) gateway() *gateway.Gateway {
+	gc := gateway.Config{
+		Listen: s.cfg.Gateway.Listen, Cert: s.cfg.Gateway.TLS.Cert, Key: s.cfg.Gateway.TLS.Key,
+		Secrets: make(map[string]schema.Secret),
+	}
+	for _, ac := range s.cfg.Accounts {
+		for _, lc := range ac.Lanes {
+			gc.Secrets[lc.Name] = lc.Webhook.Secret
+		}
+	}
+	return gateway.New(s.lg, s.engine, gc)
+}
+
+// learn asks the broker for the lanes' switches, however long it takes to tell
+// them.
+func learn[T any](ctx context.Context, lg zerolog.Logger, what string, ask func(context.Context) (T, error)) (T, error) {
+	for {
+		switches, err := ask(ctx)
+		if err == nil || ctx.Err() != nil {
+			return switches, nil
+		}
+		if !broker.Away(err) {
+			return switches, fmt.Errorf("read the %s: %w", what, err)
+		}
+		lg.Warn().Err(err).Msg("the " + what + " are not known yet; nothing is sent before")
+		select {
+		case <-ctx.Done():
+		case <-time.After(startRetry):
+		}
+	}
+}
+
 // keepEvents is how long an event that is done stays in its stream.
 const keepEvents = 7 * 24 * time.Hour
+
+// keep is how long events are kept: for ever while nobody can tell how old they
+// are. For want of room those that are done are removed all the same.
+func (s *service) keep() time.Duration {
+	if s.clock.Trusted() != nil {
+		return 100 * 365 * 24 * time.Hour
+	}
+	return keepEvents
+}
 
 // trim removes old events that are done, now and then, until ctx ends. What it
 // could not remove it tries again.
 func (s *service) trim(ctx context.Context) error {
 	for {
 		for _, lane := range s.lanes() {
-			if err := s.broker.Trim(ctx, lane, keepEvents); err != nil && ctx.Err() == nil {
-				s.lg.Warn().Err(err).Str("lane", lane).Msg("old events not removed")
+			if s.holds(lane) != "" {
+				continue // what is there may be needed to tell what was done
+			}
+			err := s.broker.Trim(ctx, lane, s.keep())
+			if err == nil && s.clock.Trusted() == nil {
+				err = s.prune(ctx, lane, time.Now())
+			}
+			if err != nil && ctx.Err() == nil {
+				s.lg.Warn().Err(err).Str("lane", lane).Msg("what is old was not removed")
 			}
 		}
 		select {
@@ -314,8 +429,25 @@ func (s *service) trim(ctx context.Context) error {
 	}
 }
 
-// ready reports whether the service may send.
-func (s *service) ready() error { return s.lease.Held() }
+// prune removes what the ledger need not remember any more. It comes after the
+// lane's events were trimmed: an event that is still there, however old, was
+// entered anew when it came (H20).
+func (s *service) prune(ctx context.Context, lane string, now time.Time) error {
+	n, err := s.ledger.Prune(ctx, lane, now.Add(-s.cfg.Ledger.Keep), s.guard.Remove)
+	if n > 0 {
+		s.lg.Info().Str("lane", lane).Int("entries", n).Msg("old entries of the ledger removed")
+	}
+	return err
+}
+
+// ready reports whether the service may send, on every lane, has room for new
+// events, and can rely on the time of day.
+func (s *service) ready() error {
+	return errors.Join(s.lease.Held(), s.room.lacking(), s.clock.Trusted(), s.heldError())
+}
+
+// observe enters a look at the broker's clock.
+func (s *service) observe(look consumer.Sample) { s.clock.Observe(consumer.BrokerClock, look) }
 
 // pause translates a stored pause.
 func pause(p *broker.PauseRecord) *consumer.Pause {
@@ -335,6 +467,9 @@ func (s *service) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		err = s.broker.Close(ctx)
+	}
+	if s.guard != nil {
+		err = errors.Join(err, s.guard.Close())
 	}
 	if s.embedded != nil {
 		err = errors.Join(err, s.embedded.Shutdown())

@@ -30,6 +30,7 @@ type simulateCmd struct {
 	VisibleAfter time.Duration `default:"1s" placeholder:"DURATION" help:"How long half of Anyreach's new calls cannot be found yet (${default})."`
 	Faults       string        `enum:"none,some,worst" default:"none" help:"How often requests go wrong: ${enum} (${default}); some is 5 %, worst 25 %."`
 	RetryAfter   time.Duration `placeholder:"DURATION" help:"Retry-After on each 429, in whole seconds; default: none."`
+	Webhooks     string        `placeholder:"URL" help:"Where Oration's webhooks go, on loopback: http://127.0.0.1:8090/hooks/provider/LANE/SECRET. With faults some are late, twice, early or never."`
 	Log          string        `type:"path" placeholder:"FILE" help:"Append a line of JSON for each conversation made and ended."`
 }
 
@@ -42,6 +43,15 @@ func faults(word string) simulator.Faults {
 		Accepted500: share, AcceptedHang: share, Cut: share, Reset: share,
 		DropResult: share, ItemError: share, Slow: share,
 		Shuffle: share * 10, // no fault to a client that reads what it gets
+	}
+}
+
+// webhooksTo are webhooks as unreliable as the word says. Half of those that go
+// wrong never come.
+func webhooksTo(url, word string) simulator.Webhooks {
+	share := map[string]float64{"some": 0.05, "worst": 0.25}[word]
+	return simulator.Webhooks{
+		URL: url, Never: share / 2, Late: share / 2, Twice: share, Disorder: share, Early: share / 4, Prefixed: share,
 	}
 }
 
@@ -82,7 +92,7 @@ func (c *simulateCmd) serve(a *app, log io.Writer) error {
 func (c *simulateCmd) providers(a *app, log io.Writer) ([]*simulator.Simulator, error) {
 	oration, errOration := simulator.New(a.lg, simulator.Config{
 		Limit: c.Limit, Scale: c.Scale, Seed: c.Seed, Shape: c.Shape, Overflow: c.Overflow, Headers: c.Headers,
-		RetryAfter: c.RetryAfter, Faults: faults(c.Faults), Log: log,
+		RetryAfter: c.RetryAfter, Faults: faults(c.Faults), Webhooks: webhooksTo(c.Webhooks, c.Faults), Log: log,
 	})
 	anyreach, errAnyreach := simulator.NewAnyreach(a.lg, simulator.AnyreachConfig{
 		Limit: c.CallLimit, Scale: c.Scale, Seed: c.Seed, VisibleAfter: c.VisibleAfter, VisibleShare: .5,
@@ -173,6 +183,10 @@ func (a *app) printBalance(sims []*simulator.Simulator) error {
 		row("highest slots in use", func(b balance) string { return fmt.Sprintf("%d of %d", b.Highest, b.Limit) })
 		count("most that waited there", func(b balance) int { return b.QueuedMost })
 		count("answers 429", func(b balance) int { return b.Full })
+		if slices.ContainsFunc(balances, func(b balance) bool { return b.Webhooks != nil }) {
+			count("webhooks sent", func(b balance) int { return b.Webhooks["sent"] })
+			count("webhooks taken", func(b balance) int { return b.Webhooks["taken"] })
+		}
 		for _, name := range slices.Sorted(maps.Keys(struck)) {
 			count("fault "+strings.ReplaceAll(name, "_", " "), func(b balance) int { return b.Faults[name] })
 		}

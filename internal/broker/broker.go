@@ -47,6 +47,7 @@ type Room struct {
 	Events   int64 // WEIR_EVENTS; default 2 GiB
 	Outcomes int64 // WEIR_OUTCOMES, whose oldest messages make way; default 512 MiB
 	Dead     int64 // WEIR_DEAD; default 512 MiB
+	Later    int64 // WEIR_LATER; above it nothing more is postponed, the stream itself has no limit (H4); default 1 GiB
 }
 
 func (cfg Config) withDefaults() Config {
@@ -57,6 +58,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.Room.Events = cmp.Or(cfg.Room.Events, 2<<30)
 	cfg.Room.Outcomes = cmp.Or(cfg.Room.Outcomes, 512<<20)
 	cfg.Room.Dead = cmp.Or(cfg.Room.Dead, 512<<20)
+	cfg.Room.Later = cmp.Or(cfg.Room.Later, 1<<30)
 	return cfg
 }
 
@@ -78,9 +80,9 @@ var (
 )
 
 // Connect connects to the broker. It keeps trying until ctx ends while no
-// server can be reached; a malformed URL, and a server that refuses the
-// credentials, is too old or has no JetStream is an error at once. Once made, the connection is renewed
-// for ever.
+// server can be reached, or none answers for JetStream; a malformed URL, and a
+// server that refuses the credentials, is too old or has no JetStream is an error.
+// Once made, the connection is renewed for ever.
 func Connect(ctx context.Context, lg zerolog.Logger, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	opts, err := cfg.options(lg)
@@ -92,12 +94,12 @@ func Connect(ctx context.Context, lg zerolog.Logger, cfg Config) (*Broker, error
 	}
 	nc, err := dial(ctx, lg, cfg.URL, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker: %w", err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", addresses(cfg.URL), err)
 	}
 	b := &Broker{lg: lg, cfg: cfg, nc: nc, streams: make(map[string]jetstream.Stream)}
 	if err := b.inspect(ctx); err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("connect to the broker at %s: %w", address(nc), err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", addresses(cfg.URL), err)
 	}
 	lg.Info().Str("url", address(nc)).Str("version", nc.ConnectedServerVersion()).Msg("connected to the broker")
 	return b, nil
@@ -181,12 +183,13 @@ func unreachable(err error) bool {
 	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
-// inspect checks that the server can do what Weir needs. A cluster that has
-// just started gets a few seconds to elect its leader.
+// electionTime is how long a broker may say nothing before that is worth a line:
+// a cluster that has just started elects its leader.
+const electionTime = 5 * time.Second
+
+// inspect checks that the server can do what Weir needs. It waits until ctx ends
+// for one that does not answer.
 func (b *Broker) inspect(ctx context.Context) error {
-	if v := b.nc.ConnectedServerVersion(); !atLeast(v, 2, 12) {
-		return fmt.Errorf("%w, this one is %s", ErrTooOld, v)
-	}
 	var err error
 	if b.cfg.Domain == "" {
 		b.js, err = jetstream.New(b.nc)
@@ -196,13 +199,29 @@ func (b *Broker) inspect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = retry(ctx, 5*time.Second, func(ctx context.Context) error {
-		_, err := b.js.AccountInfo(ctx)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-		return ErrNoJetStream
+	for {
+		err := retry(ctx, electionTime, b.probe)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			return ErrNoJetStream
+		case !transient(err) || ctx.Err() != nil:
+			return err
+		}
+		b.lg.Warn().Err(err).Msg("the broker does not answer yet; a cluster may be electing its leader")
 	}
+}
+
+// probe asks the server once.
+func (b *Broker) probe(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	if v := b.nc.ConnectedServerVersion(); v != "" && !atLeast(v, 2, 12) {
+		return fmt.Errorf("%w, this one is %s and has no %s", ErrTooOld, v, lacking(v))
+	}
+	_, err := b.js.AccountInfo(ctx)
 	return err
 }
 
@@ -218,6 +237,15 @@ func atLeast(version string, major, minor int) bool {
 	return err1 == nil && err2 == nil && (x > major || x == major && y >= minor)
 }
 
+// lacking names what Weir needs and a server older than 2.12 cannot do.
+func lacking(version string) string {
+	const schedules = "message schedules, which bring an event back at its time"
+	if atLeast(version, 2, 11) {
+		return schedules
+	}
+	return "messages that expire by themselves, which the lease is made of, and no " + schedules
+}
+
 // JetStream returns the connection's JetStream, for the ledger.
 func (b *Broker) JetStream() jetstream.JetStream { return b.js }
 
@@ -227,7 +255,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	if err := b.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("close the connection to the broker: %w", err)

@@ -20,7 +20,7 @@ const (
 
 // ServeControl answers the requests that people's commands make to a lane's
 // owner, on weir.ctl.<lane>, until ctx ends, and then those that were sent before
-// that. handle is called concurrently; its context does not end with ctx.
+// that. handle is called concurrently; its context ends some seconds after ctx.
 func (b *Broker) ServeControl(ctx context.Context, lane string, handle func(ctx context.Context, request []byte) []byte) error {
 	if err := checkLane(lane); err != nil {
 		return fmt.Errorf("serve control: %w", err)
@@ -64,9 +64,24 @@ func (s *controlServer) serve(ctx, receive context.Context) error {
 		s.slots <- struct{}{}
 		s.wg.Go(func() {
 			defer func() { <-s.slots }()
-			s.b.answer(m, s.handle(context.WithoutCancel(ctx), m.Data))
+			work, cancel := outlive(ctx, lastWord)
+			defer cancel()
+			s.b.answer(m, s.handle(work, m.Data))
 		})
 	}
+}
+
+// lastWord is how long a command may take once this process is asked to stop.
+const lastWord = 5 * time.Second
+
+// outlive returns a context that ends some time after ctx does.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(by, cancel)
+		context.AfterFunc(out, func() { timer.Stop() })
+	})
+	return out, func() { stop(); cancel() }
 }
 
 // drain handles what came before the broker knew that no more is wanted.

@@ -12,7 +12,9 @@
 //	WEIR_LATER      weir.later.<lane>.<intent>                    schedules
 //	                weir.due.<lane>.<intent>                      fired schedules, replays
 //	KV_WEIR_LANES   $KV.WEIR_LANES.pause.<lane>                   pauses
+//	                $KV.WEIR_LANES.gate.<lane>                    holds and releases
 //	                $KV.WEIR_LANES.lease, .owner                  who sends
+//	                $KV.WEIR_LANES.mark                           how far the state was
 //
 // Core NATS requests to weir.ctl.<lane> reach the process that owns the lane.
 // Publishers may have rights on weir.events.> and weir.outcomes.> alone: what

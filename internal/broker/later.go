@@ -21,14 +21,11 @@ const (
 	headerTarget   = "Nats-Schedule-Target"
 )
 
-// laterRoom is how much WEIR_LATER may hold before nothing more is postponed.
-// The server cannot guard it: a stream of schedules that is full drops what was
-// confirmed (H4).
-const laterRoom = 1 << 30
-
 // Postpone implements consumer.Outbox. The event becomes a schedule on
 // weir.later.<lane>.<intent>, which takes the place of an earlier one and fires
-// into weir.due.<lane>.<intent>. ErrFull: the stream holds as much as it may.
+// into weir.due.<lane>.<intent>. ErrFull: the stream holds as much as it may
+// (Room.Later). The server cannot guard that: a stream of schedules that is full
+// drops what was confirmed (H4).
 func (b *Broker) Postpone(ctx context.Context, p consumer.Postponed) error {
 	if err := checkIntent(p.Lane, p.Intent); err != nil {
 		return fmt.Errorf("postpone: %w", err)
@@ -48,7 +45,7 @@ func (b *Broker) postpone(ctx context.Context, p consumer.Postponed) error {
 	if err != nil {
 		return err
 	}
-	if info.State.Bytes+uint64(len(p.Data)) > laterRoom {
+	if info.State.Bytes+uint64(len(p.Data)) > uint64(b.cfg.Room.Later) {
 		return fmt.Errorf("%s: %w", StreamLater, ErrFull)
 	}
 	subject := "weir.later." + p.Lane + "." + p.Intent

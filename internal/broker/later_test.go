@@ -127,3 +127,43 @@ func TestH4RestoreBringsAnEventBack(t *testing.T) {
 		}
 	}
 }
+
+// What is postponed beyond the room is refused before anything is stored, and
+// fits again when something has come due.
+func TestH4NothingIsPostponedBeyondTheRoom(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Later: 20 << 10}})
+	_, due, err := b.Lane(t.Context(), lane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ; n < 100 && err == nil; n++ {
+		at := time.Now().Add(time.Hour)
+		if n == 0 {
+			at = time.Now().Add(2 * time.Second)
+		}
+		p := postponed(key(n), 1, at)
+		p.Data = make([]byte, 4<<10)
+		err = b.Postpone(t.Context(), p)
+	}
+	if !errors.Is(err, broker.ErrFull) || n > 6 {
+		t.Fatalf("postpone %d: got %v, want ErrFull", n, err)
+	}
+	if got := messages(t, b, broker.StreamLater); got != uint64(n-1) {
+		t.Errorf("messages after the refusal: got %d, want %d", got, n-1)
+	}
+	m := arrives(t, due, 10*time.Second)
+	if m == nil {
+		t.Fatal("the first one does not come")
+	}
+	if err := m.Ack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Trim(t.Context(), lane, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Postpone(t.Context(), postponed(key(n), 1, time.Now().Add(time.Hour))); err != nil {
+		t.Errorf("postpone with room again: got %v", err)
+	}
+}

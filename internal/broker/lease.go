@@ -29,6 +29,9 @@ type LeaseConfig struct {
 	TTL time.Duration
 	// Holder names this process to others, such as host and process id.
 	Holder string
+	// Observe is given a look at the broker's clock now and then: when it stored a
+	// renewal, between its sending and its confirmation. Nil: nobody is interested.
+	Observe func(consumer.Sample)
 }
 
 // Errors of a lease.
@@ -53,12 +56,18 @@ type Lease struct {
 	self holder
 	data []byte // self, as stored
 
+	observe func(consumer.Sample)
+
 	// Written by Broker.Lease, then by Run alone.
-	revision uint64 // of leaseKey, as last known
-	lapsed   bool   // leaseKey was gone: another may have held it since
+	revision uint64          // of leaseKey, as last known
+	lapsed   bool            // leaseKey was gone: another may have held it since
+	wrote    consumer.Sample // when revision was sent and confirmed; what the broker's clock showed is not known yet
+	compared bool            // the broker's clock was looked at
 
 	sent  atomic.Int64 // when the last renewal that succeeded was sent, by consumer.BootTime
 	ended atomic.Bool  // Run gives the lease back, or has lost it
+
+	trouble atomic.Pointer[error] // why the last renewal failed; nil if it did not
 }
 
 // holder is the stored form of both keys.
@@ -87,14 +96,15 @@ func (b *Broker) Lease(ctx context.Context, cfg LeaseConfig) (*Lease, error) {
 	if cfg.TTL < time.Second || cfg.TTL%time.Second != 0 {
 		return nil, fmt.Errorf("lease: a TTL of %v is not possible: the broker knows whole seconds", cfg.TTL)
 	}
-	l := &Lease{b: b, ttl: cfg.TTL, self: holder{V: 1, ID: nuid.Next(), Holder: cfg.Holder, TTL: cfg.TTL}}
+	l := &Lease{b: b, ttl: cfg.TTL, self: holder{V: 1, ID: nuid.Next(), Holder: cfg.Holder, TTL: cfg.TTL}, observe: cfg.Observe}
 	var err error
 	if l.data, err = json.Marshal(l.self); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	if err := l.acquire(ctx); err != nil {
-		return nil, fmt.Errorf("lease: %w", err)
+		return nil, fmt.Errorf("lease: %w", b.explain(ctx, err, 0))
 	}
+	l.compare(ctx)
 	return l, nil
 }
 
@@ -214,9 +224,11 @@ func (l *Lease) take(ctx context.Context) error {
 func (l *Lease) put(ctx context.Context) (sent time.Duration, err error) {
 	for range 3 {
 		sent = consumer.BootTime()
+		began := time.Now()
 		revision, err := l.b.writeKey(ctx, keyWrite{key: leaseKey, data: l.data, ttl: l.ttl, expect: &l.revision})
 		if err == nil {
 			l.revision = revision
+			l.wrote = consumer.Sample{Sent: began, Received: time.Now()}
 			return sent, nil
 		}
 		if !outpaced(err) {
@@ -279,20 +291,46 @@ func (l *Lease) renew(ctx context.Context) error {
 	return nil
 }
 
+// compareEvery is how many renewals there are to a look at the broker's clock,
+// once there was one.
+const compareEvery = 10
+
+// compare reads when the broker stored the last renewal. Nothing comes of one
+// that cannot be read: there is a next one.
+func (l *Lease) compare(ctx context.Context) {
+	if l.observe == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.ttl/5)
+	defer cancel()
+	m, err := l.b.last(ctx, StreamLanes, lanesPrefix+leaseKey)
+	if err != nil || m.Sequence != l.revision || l.wrote.Sent.IsZero() {
+		return
+	}
+	s := l.wrote
+	s.Shown = m.Time
+	l.compared = true
+	l.observe(s)
+}
+
 // Run renews the lease until ctx ends, and then gives it back, so that another
 // process can take it at once. It returns ErrLost if another process has taken
 // it. Run must end after everything that asks Held.
 func (l *Lease) Run(ctx context.Context) error {
 	tick := time.NewTicker(l.ttl / 5)
 	defer tick.Stop()
-	for {
+	for renewals := 1; ; renewals++ {
 		err := l.renew(ctx)
 		if errors.Is(err, ErrLost) {
 			l.ended.Store(true)
 			return fmt.Errorf("lease: %w", err)
 		}
+		l.note(ctx, err)
 		if err != nil && ctx.Err() == nil {
 			l.b.lg.Warn().Err(err).Msg("lease not renewed")
+		}
+		if err == nil && (!l.compared || renewals%compareEvery == 0) {
+			l.compare(ctx)
 		}
 		select {
 		case <-tick.C:
@@ -301,6 +339,16 @@ func (l *Lease) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// note keeps why a renewal failed, for whoever asks Held.
+func (l *Lease) note(ctx context.Context, err error) {
+	if err == nil {
+		l.trouble.Store(nil)
+		return
+	}
+	err = l.b.explain(ctx, err, 0)
+	l.trouble.Store(&err)
 }
 
 // release removes the key. If that fails, others wait until it runs out.
@@ -322,6 +370,9 @@ func (l *Lease) release(ctx context.Context) {
 func (l *Lease) Held() error {
 	if !l.ended.Load() && consumer.BootTime()-time.Duration(l.sent.Load()) < l.ttl*4/5 {
 		return nil
+	}
+	if err := l.trouble.Load(); err != nil {
+		return fmt.Errorf("%w: %w", errLapsed, *err)
 	}
 	return errLapsed
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -31,13 +30,6 @@ type storedPause struct {
 	Paused bool `json:"paused"`
 	PauseRecord
 }
-
-// Bounds of watching pauses: a change is seen within pausePoll, and all are
-// read anew every pauseRescan polls in case the bucket itself was replaced.
-const (
-	pausePoll   = 300 * time.Millisecond
-	pauseRescan = 100
-)
 
 const pausePrefix = "pause."
 
@@ -75,22 +67,30 @@ func (b *Broker) storePause(ctx context.Context, lane string, paused bool, by, r
 	})
 }
 
-// Pauses returns the lanes that are paused now.
+// Pauses returns the lanes that are paused now. A pause that cannot be read counts
+// as one.
 func (b *Broker) Pauses(ctx context.Context) (map[string]PauseRecord, error) {
 	paused := make(map[string]PauseRecord)
 	for m, err := range b.walk(ctx, StreamLanes, lanesPrefix+pausePrefix+"*") {
 		if err != nil {
 			return nil, fmt.Errorf("pauses: %w", err)
 		}
-		lane, p, err := pauseOf(m)
-		if err != nil {
-			return nil, fmt.Errorf("pauses: %w", err)
-		}
+		lane, p := readPause(m)
 		if p != nil {
 			paused[lane] = *p
 		}
 	}
 	return paused, nil
+}
+
+// readPause is pauseOf for one who must know whether the lane may run: a pause that
+// cannot be read counts as one.
+func readPause(m *jetstream.RawStreamMsg) (lane string, p *PauseRecord) {
+	lane, p, err := pauseOf(m)
+	if err != nil {
+		p = &PauseRecord{By: "weir", Reason: "the lane's pause cannot be read: " + err.Error(), At: m.Time}
+	}
+	return lane, p
 }
 
 // pauseOf reads a lane's pause; nil if the lane runs.
@@ -118,70 +118,6 @@ func pauseOf(m *jetstream.RawStreamMsg) (lane string, p *PauseRecord, err error)
 // runs. It returns when ctx ends. While the broker is away it keeps trying, and
 // then tells what changed meanwhile. A pause that cannot be read counts as one:
 // a lane stops rather than runs by mistake.
-//
-// It polls the leader, one small request for all lanes, because a watch on the
-// bucket can be silent for 20 s after the broker's restart.
 func (b *Broker) WatchPauses(ctx context.Context, changed func(lane string, p *PauseRecord)) error {
-	w := pauseWatch{b: b, changed: changed, seen: make(map[string]uint64)}
-	failing := false
-	tick := time.NewTicker(pausePoll)
-	defer tick.Stop()
-	for polls := 0; ; polls++ {
-		if polls%pauseRescan == 0 {
-			w.next = 1
-		}
-		err := w.poll(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			b.lg.Warn().Err(err).Msg("pauses cannot be read")
-		}
-		if failing = err != nil; failing {
-			polls = -1 // all of them, once they can be read
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-type pauseWatch struct {
-	b       *Broker
-	changed func(string, *PauseRecord)
-	next    uint64            // the first sequence not looked at
-	seen    map[string]uint64 // the revision last told, by lane
-}
-
-// poll tells what is new since the last poll.
-func (w *pauseWatch) poll(ctx context.Context) error {
-	s, err := w.b.stream(ctx, StreamLanes)
-	if err != nil {
-		return err
-	}
-	for {
-		m, err := w.read(ctx, s)
-		if err != nil || m == nil {
-			return err
-		}
-		w.next = m.Sequence + 1
-		lane, p, err := pauseOf(m)
-		if err != nil {
-			p = &PauseRecord{By: "weir", Reason: "the lane's pause cannot be read: " + err.Error(), At: m.Time}
-		}
-		if w.seen[lane] != m.Sequence {
-			w.seen[lane] = m.Sequence
-			w.changed(lane, p)
-		}
-	}
-}
-
-// read returns the next pause from the leader, nil if there is none.
-func (w *pauseWatch) read(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
-	m, err := s.GetMsg(ctx, w.next, jetstream.WithGetMsgSubject(lanesPrefix+pausePrefix+"*"))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil //nolint:nilnil // no message is no error here
-	}
-	return m, err
+	return b.watchKeys(ctx, "pauses", pausePrefix, func(m *jetstream.RawStreamMsg) { changed(readPause(m)) })
 }

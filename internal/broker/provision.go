@@ -144,7 +144,7 @@ func check(got, want jetstream.StreamConfig) error {
 
 // resize sets room and quota of an existing stream. The broker would make room
 // by dropping messages, so what is in use, and an eighth of head room, is never
-// given up.
+// given up: a stream that was full, and was given more, keeps it.
 func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.StreamConfig) error {
 	info := s.CachedInfo()
 	cfg := info.Config
@@ -152,11 +152,18 @@ func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.
 		return nil
 	}
 	if used := int64(min(info.State.Bytes, 1<<62)); plan.MaxBytes > 0 && used > plan.MaxBytes-plan.MaxBytes/8 {
-		return fmt.Errorf("max_bytes cannot be lowered to %d: %d bytes are in use", plan.MaxBytes, used)
+		if cfg.MaxBytes < plan.MaxBytes {
+			return fmt.Errorf("max_bytes cannot be set to %d: %d bytes are in use", plan.MaxBytes, used)
+		}
+		plan.MaxBytes = cfg.MaxBytes
 	}
 	if plan.MaxMsgsPerSubject > 0 && plan.MaxMsgsPerSubject < cfg.MaxMsgsPerSubject {
-		if err := fits(ctx, s, plan.MaxMsgsPerSubject); err != nil {
+		fit, err := fits(ctx, s, plan.MaxMsgsPerSubject)
+		if err != nil {
 			return err
+		}
+		if !fit {
+			plan.MaxMsgsPerSubject = cfg.MaxMsgsPerSubject
 		}
 	}
 	cfg.MaxBytes, cfg.MaxMsgsPerSubject = plan.MaxBytes, plan.MaxMsgsPerSubject
@@ -167,16 +174,16 @@ func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.
 	return nil
 }
 
-// fits checks that no subject holds more than the quota allows.
-func fits(ctx context.Context, s jetstream.Stream, quota int64) error {
+// fits reports whether no subject holds more than the quota allows.
+func fits(ctx context.Context, s jetstream.Stream, quota int64) (bool, error) {
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
 	if err != nil {
-		return fmt.Errorf("count its messages: %w", err)
+		return false, fmt.Errorf("count its messages: %w", err)
 	}
-	for subject, n := range info.State.Subjects {
+	for _, n := range info.State.Subjects {
 		if int64(min(n, 1<<62)) > quota-quota/8 {
-			return fmt.Errorf("max_msgs_per_subject cannot be lowered to %d: %s has %d", quota, subject, n)
+			return false, nil
 		}
 	}
-	return nil
+	return true, nil
 }

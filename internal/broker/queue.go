@@ -32,16 +32,44 @@ func (b *Broker) Lane(ctx context.Context, lane string) (events, due consumer.Qu
 	if err := checkLane(lane); err != nil {
 		return nil, nil, err
 	}
-	e, err := b.queue(ctx, StreamEvents, "weir-"+lane, "weir.events."+lane, "weir.events."+lane+".high")
+	plans := b.lanePlans(lane)
+	e, err := b.queue(ctx, plans[0])
 	if err != nil {
 		return nil, nil, fmt.Errorf("lane %s: %w", lane, err)
 	}
-	d, err := b.queue(ctx, StreamLater, "weir-due-"+lane, "weir.due."+lane+".>")
+	d, err := b.queue(ctx, plans[1])
 	if err != nil {
 		return nil, nil, fmt.Errorf("lane %s: %w", lane, err)
 	}
 	d.own = true
 	return e, d, nil
+}
+
+// consumerPlan is a durable consumer as it must be, and its stream.
+type consumerPlan struct {
+	stream string
+	cfg    jetstream.ConsumerConfig
+}
+
+// lanePlans are a lane's two consumers: on its events, and on what is due.
+func (b *Broker) lanePlans(lane string) [2]consumerPlan {
+	events := b.consumerConfig("weir-" + lane)
+	events.FilterSubjects = []string{"weir.events." + lane, "weir.events." + lane + ".high"}
+	due := b.consumerConfig("weir-due-" + lane)
+	due.FilterSubject = "weir.due." + lane + ".>"
+	return [2]consumerPlan{{StreamEvents, events}, {StreamLater, due}}
+}
+
+func (b *Broker) consumerConfig(name string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       name,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       b.cfg.AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: maxAckPending,
+		MaxWaiting:    maxWaiting,
+	}
 }
 
 // queue implements consumer.Queue.
@@ -54,24 +82,12 @@ type queue struct {
 	c       jetstream.Consumer
 }
 
-func (b *Broker) queue(ctx context.Context, stream, name string, filters ...string) (*queue, error) {
-	s, err := b.stream(ctx, stream)
+func (b *Broker) queue(ctx context.Context, plan consumerPlan) (*queue, error) {
+	s, err := b.stream(ctx, plan.stream)
 	if err != nil {
 		return nil, err
 	}
-	q := &queue{b: b, stream: stream, created: s.CachedInfo().Created, cfg: jetstream.ConsumerConfig{
-		Durable:        name,
-		FilterSubjects: filters,
-		DeliverPolicy:  jetstream.DeliverAllPolicy,
-		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        b.cfg.AckWait,
-		MaxDeliver:     -1,
-		MaxAckPending:  maxAckPending,
-		MaxWaiting:     maxWaiting,
-	}}
-	if len(filters) == 1 {
-		q.cfg.FilterSubject, q.cfg.FilterSubjects = filters[0], nil
-	}
+	q := &queue{b: b, stream: plan.stream, created: s.CachedInfo().Created, cfg: plan.cfg}
 	q.c, err = q.consumer(ctx)
 	return q, err
 }
@@ -99,7 +115,7 @@ func (q *queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
 		return nil, nil
 	}
 	if wait <= 0 {
-		return q.collect(q.c.FetchNoWait(n))
+		return q.waiting(n)
 	}
 	opts := []jetstream.FetchOpt{jetstream.FetchMaxWait(wait)}
 	if wait >= 2*time.Second {
@@ -109,8 +125,32 @@ func (q *queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
 	if err != nil || len(got) == 0 || n == 1 {
 		return got, err
 	}
-	more, err := q.collect(q.c.FetchNoWait(n - 1))
+	more, err := q.waiting(n - 1)
 	return append(got, more...), err
+}
+
+// fetchBytes is how many bytes of messages one fetch brings, and one message
+// more: a publisher may send any number of the largest that the broker takes.
+const fetchBytes = 16 << 20
+
+// waiting returns what is there now, at most n messages, in portions that are no
+// larger than fetchBytes even if all of their messages are as large as can be.
+func (q *queue) waiting(n int) ([]consumer.Message, error) {
+	portion := max(1, fetchBytes/max(1, int(q.b.nc.MaxPayload())))
+	var all []consumer.Message
+	for bytes := 0; n > 0 && bytes < fetchBytes; {
+		asked := min(n, portion)
+		got, err := q.collect(q.c.FetchNoWait(asked))
+		all = append(all, got...)
+		if err != nil || len(got) < asked {
+			return all, err
+		}
+		for _, m := range got {
+			bytes += len(m.Data())
+		}
+		n -= asked
+	}
+	return all, nil
 }
 
 // collect reads one fetch to its end.

@@ -14,6 +14,7 @@ type relay struct {
 	url    string
 	target string
 	wg     sync.WaitGroup
+	says   func([]byte) []byte // changes what the broker says; nil: nothing
 
 	mu    sync.Mutex
 	links []*link
@@ -28,11 +29,16 @@ type link struct {
 
 func newRelay(t *testing.T, url string) *relay {
 	t.Helper()
+	return newRelayThat(t, url, nil)
+}
+
+func newRelayThat(t *testing.T, url string, says func([]byte) []byte) *relay {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{url: "nats://" + ln.Addr().String(), target: strings.TrimPrefix(url, "nats://")}
+	r := &relay{url: "nats://" + ln.Addr().String(), target: strings.TrimPrefix(url, "nats://"), says: says}
 	r.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -79,6 +85,9 @@ func (r *relay) serve(client net.Conn) {
 		read(server, func(b []byte) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
+			if r.says != nil {
+				b = r.says(b)
+			}
 			l.answers.Write(b)
 			_, _ = client.Write(b)
 		})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/consumer"
 )
 
 const (
@@ -63,11 +65,30 @@ func transient(err error) bool {
 	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadHeaderMsg) {
 		return false
 	}
-	if errors.Is(err, ErrLost) || errors.Is(err, errLapsed) {
+	if errors.Is(err, ErrTooOld) || errors.Is(err, ErrLost) || errors.Is(err, errLapsed) || errors.Is(err, consumer.ErrConflict) || errors.Is(err, errUnreadable) {
 		return false
 	}
 	e, ok := errors.AsType[*jetstream.APIError](err)
 	return !ok || e.Code == 503 && e.ErrorCode != storeFailed
+}
+
+// Away reports whether an error of this package, or of another that works on the
+// same connection, says no more than that the broker cannot be reached or does
+// not answer: the same may succeed later. That a broker has no storage left is an
+// answer.
+func Away(err error) bool {
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return e.Code == 503 && transient(e) && e.ErrorCode != noResources && !errors.Is(err, jetstream.ErrJetStreamNotEnabled)
+	}
+	for _, silence := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrNoServers, nats.ErrDisconnected,
+		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse,
+	} {
+		if errors.Is(err, silence) {
+			return true
+		}
+	}
+	return false
 }
 
 // outpaced reports whether the broker refused a write because of the revision

@@ -29,6 +29,21 @@ func checkURLs(urls string) error {
 	return nil
 }
 
+// addresses returns servers' URLs without credentials. They were checked before.
+func addresses(urls string) string {
+	var out []string
+	for text := range strings.SplitSeq(urls, ",") {
+		text = strings.TrimSpace(text)
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
+		}
+		if u, err := url.Parse(text); err == nil {
+			out = append(out, (&url.URL{Scheme: u.Scheme, Host: u.Host}).String())
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 // address returns the URL of the connected server without credentials. The
 // client's own redaction leaves a token, which stands where a name does.
 func address(nc *nats.Conn) string {

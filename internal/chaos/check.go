@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weirhq/weir/consumer"
@@ -42,7 +43,7 @@ type Event struct {
 // Line is a line of the provider's proof log.
 type Line struct {
 	At       time.Time `json:"at"`
-	Event    string    `json:"event"` // made or ended
+	Event    string    `json:"event"` // made, ended, or refused: struck by a fault and not made
 	Provider string    `json:"provider"`
 	Channel  string    `json:"channel"`
 	ID       string    `json:"id"`
@@ -66,23 +67,42 @@ type Limit struct {
 // Facts is everything that is known after the calm.
 type Facts struct {
 	Events   []Event
+	Maybe    []string                   // keys of events whose publisher was interrupted: they are stored or not
 	Intents  map[string]consumer.Intent // of the ledger, by key
 	Proof    []Line                     // of the round
-	Made     map[string]int             // conversations by intent, of the whole run
-	Past     map[string]bool            // keys of events of earlier rounds
+	Made     map[string]int             // conversations by intent, of the round
+	Past     map[string]int             // and of all rounds before it
 	Outcomes []Outcome                  // published in the round
 	Limits   []Limit
 	Spans    []Span
-	// Unmade is how many events at most the provider answered with an error,
-	// having made nothing. No log tells which ones.
-	Unmade int
+	// Damaged says that a part of the ledger was destroyed, and that weir held the
+	// lanes because of it: entries may be missing, and what was in flight is in
+	// doubt.
+	Damaged bool
 }
 
 // Verdict is what the facts come to.
 type Verdict struct {
 	Events, Ended, Dead, Doubts int
+	Forgotten                   int // events whose entry was destroyed, or the newest form of it
 	Findings                    []Finding
+	Causes                      []Cause // of the doubts
 }
+
+// Cause is what made a doubt.
+type Cause struct {
+	Event string // that is in doubt
+	Kind  string // CauseHidden or another
+	Text  string
+}
+
+// The kinds of causes.
+const (
+	CauseHidden  = "hidden"  // the provider's answer hid the conversation
+	CauseRefused = "refused" // the provider made nothing, and its answer did not say so plainly
+	CauseDamage  = "damage"  // the ledger was damaged, and had forgotten it
+	CauseCut     = "cut"     // a process or a connection was disturbed between the claim and the doubt
+)
 
 func (v *Verdict) find(k Find, format string, args ...any) {
 	v.Findings = append(v.Findings, Finding{k, fmt.Sprintf(format, args...)})
@@ -91,13 +111,13 @@ func (v *Verdict) find(k Find, format string, args ...any) {
 // Check compares the facts with each other.
 func Check(f Facts) Verdict {
 	v := Verdict{Events: len(f.Events)}
-	c := &checker{Facts: f, v: &v, told: make(map[string][]Outcome), hidden: make(map[string]bool)}
+	c := &checker{Facts: f, v: &v, told: make(map[string][]Outcome), struck: make(map[attempt]Line)}
 	for _, o := range f.Outcomes {
 		c.told[o.Intent] = append(c.told[o.Intent], o)
 	}
 	for _, l := range f.Proof {
-		if l.Event == "made" && l.Hidden {
-			c.hidden[l.Intent] = true
+		if l.Event == "made" && l.Hidden || l.Event == "refused" {
+			c.struck[attempt{l.Intent, l.Attempt}] = l
 		}
 	}
 	for _, ev := range f.Events {
@@ -107,9 +127,6 @@ func Check(f Facts) Verdict {
 	for _, l := range f.Limits {
 		c.limit(l)
 	}
-	if c.vague > f.Unmade {
-		v.find(Unexplained, "%d doubts of which the provider made nothing, but it refused %d events at most", c.vague, f.Unmade)
-	}
 	return v
 }
 
@@ -117,14 +134,19 @@ type checker struct {
 	Facts
 	v      *Verdict
 	told   map[string][]Outcome // by intent
-	hidden map[string]bool      // intents whose conversation an answer hid
-	vague  int                  // doubts that only an answered error explains
+	struck map[attempt]Line     // whose answer a fault struck
+}
+
+// attempt is one request for an intent.
+type attempt struct {
+	intent string
+	n      int // the claim that it was sent under
 }
 
 // event checks one event.
 func (c *checker) event(ev Event) {
 	in, known := c.Intents[ev.Key]
-	made := c.Made[ev.Key]
+	made := c.Made[ev.Key] + c.Past[ev.Key]
 	name := fmt.Sprintf("%s of %s (%s)", ev.ID, ev.Lane, ev.Key)
 	if !ev.Stored {
 		c.v.find(Lost, "%s: the broker acknowledged it and does not have it", name)
@@ -133,6 +155,8 @@ func (c *checker) event(ev Event) {
 		c.v.find(Doubled, "%s: %d conversations", name, made)
 	}
 	switch {
+	case !known && c.Damaged:
+		c.v.Forgotten++
 	case !known:
 		c.v.find(Lost, "%s: not in the ledger", name)
 	case in.State == consumer.Ended:
@@ -148,18 +172,35 @@ func (c *checker) event(ev Event) {
 	case in.State == consumer.Doubt && !ev.TakesID:
 		c.v.Doubts++
 		c.doubt(name, in, made)
+	case c.Damaged: // what it came to later was destroyed
+		c.v.Forgotten++
+		return
 	default:
 		c.v.find(Stuck, "%s: still %s: %s", name, in.State, in.Reason)
 	}
-	if known {
+	if known && !c.Damaged { // what is done anew may be told anew
 		c.outcomes(name, in)
 	}
 }
 
-// doubt looks for what made a doubt: an answer that hid the conversation, or a
-// disturbance between the claim and the doubt.
+// doubt looks for what made a doubt: an answer to its last request that hid the
+// conversation, or did not say plainly that there is none, or a disturbance
+// between the claim and the doubt.
 func (c *checker) doubt(name string, in consumer.Intent, made int) {
-	if c.hidden[in.Key] {
+	cause := func(kind, format string, args ...any) {
+		c.v.Causes = append(c.v.Causes, Cause{name, kind, fmt.Sprintf(format, args...)})
+	}
+	line, struck := c.struck[attempt{in.Key, in.Claims}]
+	switch {
+	case struck && line.Event == "made":
+		cause(CauseHidden, "conversation %s was made at %s, and %s hid it", line.ID, line.At.Format(time.RFC3339Nano), line.Fault)
+		return
+	case struck && made == 0:
+		cause(CauseRefused, "nothing was made at %s: %s", line.At.Format(time.RFC3339Nano), line.Fault)
+		return
+	}
+	if c.Damaged && strings.HasPrefix(in.Reason, "restored: ") {
+		cause(CauseDamage, "%s", in.Reason)
 		return
 	}
 	from, to := in.Claimed, time.Now()
@@ -168,14 +209,13 @@ func (c *checker) doubt(name string, in consumer.Intent, made int) {
 			to = t.At
 		}
 	}
-	if slices.ContainsFunc(c.Spans, func(s Span) bool { return s.touches(from, to) }) {
-		return
+	for _, s := range c.Spans {
+		if s.touches(from, to) {
+			cause(CauseCut, "%s at %s, claimed at %s: %s", s.Name, s.From.Format(time.RFC3339Nano), from.Format(time.RFC3339Nano), in.Reason)
+			return
+		}
 	}
-	if made == 0 {
-		c.vague++
-		return
-	}
-	c.v.find(Unexplained, "%s: in doubt, but the answer was whole and nothing was disturbed: %s", name, in.Reason)
+	c.v.find(Unexplained, "%s: in doubt, but its answer was whole and nothing was disturbed: %s", name, in.Reason)
 }
 
 // margin is for how long after a disturbance its effect may be seen.
@@ -220,10 +260,16 @@ func (c *checker) strangers() {
 	for _, ev := range c.Events {
 		known[ev.Key] = true
 	}
+	for _, key := range c.Maybe {
+		known[key] = true
+		if made := c.Made[key] + c.Past[key]; made > 1 {
+			c.v.find(Doubled, "%s, whose publisher was interrupted: %d conversations", key, made)
+		}
+	}
 	for _, l := range c.Proof {
 		switch {
 		case l.Event != "made" || known[l.Intent]:
-		case c.Past[l.Intent]:
+		case c.Past[l.Intent] > 0:
 			c.v.find(Doubled, "%s of an earlier round was called again", l.Intent)
 		default:
 			c.v.find(Stranger, "conversation %s for %q, which is no event's", l.ID, l.Intent)

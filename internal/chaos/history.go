@@ -13,7 +13,7 @@ type Record struct {
 	At    time.Time `json:"at"`
 	Seed  uint64    `json:"seed"`
 	Round int       `json:"round"`
-	Kind  string    `json:"kind"` // round, fault, heal, process, check, finding, skip, run
+	Kind  string    `json:"kind"` // round, fault, heal, repair, process, check, doubt, finding, skip, run
 	Name  string    `json:"name,omitempty"`
 	Text  string    `json:"text,omitempty"`
 }

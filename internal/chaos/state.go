@@ -121,6 +121,20 @@ func (t Tally) Findings() (n int) {
 	return n
 }
 
+// elections are the faults that make a cluster elect a leader.
+var elections = []string{"leader-stepdown", "leader-kill", "leader-stop", "quorum-lost", "cluster-kill"}
+
+// Sums tells in one line how far the run has come.
+func (s *State) Sums() string {
+	led := 0
+	for _, name := range elections {
+		led += s.Faults[name].Injected
+	}
+	cuts := s.Faults["power-cut"].Injected
+	return fmt.Sprintf("%d rounds, %d events, %d elections, %d power cuts, %d other faults, %d doubts, %d dead, %d findings",
+		s.Total.Rounds, s.Total.Events, led, cuts, s.Total.Injected-led-cuts, s.Total.Doubts, s.Total.Dead, s.Total.Findings())
+}
+
 // Print writes the table: a line for each fault, and the sum.
 func (s *State) Print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

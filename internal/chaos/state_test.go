@@ -128,6 +128,18 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+func TestSums(t *testing.T) {
+	t.Parallel()
+	s := chaos.State{Faults: map[string]chaos.Tally{}}
+	v := chaos.Verdict{Events: 5, Doubts: 2, Dead: 1}
+	s.Add(map[string]int{"leader-kill": 2, "quorum-lost": 1, "power-cut": 4, "weir-kill": 10}, v)
+	s.Add(map[string]int{"leader-kill": 1, "follower-down": 3}, v)
+	want := "2 rounds, 10 events, 4 elections, 4 power cuts, 13 other faults, 4 doubts, 2 dead, 0 findings"
+	if got := s.Sums(); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
 func TestHistoryTellsOfAGap(t *testing.T) {
 	t.Parallel()
 	h, err := chaos.OpenHistory(filepath.Join(t.TempDir(), "h"), 1)

@@ -112,7 +112,16 @@ type Pacing struct {
 	// MeanCall is the expected mean length of a conversation, 100ms to 4h;
 	// default 75s.
 	MeanCall time.Duration `yaml:"mean_call"`
+	// Probe is auto, get or post; default auto.
+	Probe string `yaml:"probe"`
 }
+
+// The values of pacing.probe.
+const (
+	ProbeAuto = "auto"
+	ProbeGet  = "get"
+	ProbePost = "post"
+)
 
 // Epsilon is the share of idle slot time that the preset accepts.
 func (p Pacing) Epsilon() float64 {
@@ -123,7 +132,8 @@ func (p Pacing) Epsilon() float64 {
 }
 
 // Headers name the provider's limit headers where they are not among the known
-// families; default none.
+// families, or where those may count anything: named, they count conversations;
+// default none.
 type Headers struct {
 	Limit     string `yaml:"limit"`
 	Remaining string `yaml:"remaining"`
@@ -141,7 +151,7 @@ type Breaker struct {
 
 // defaults are those that all providers share.
 func (s *Settings) defaults() {
-	s.Pacing = Pacing{Preset: "frugal", MeanCall: 75 * time.Second}
+	s.Pacing = Pacing{Preset: "frugal", MeanCall: 75 * time.Second, Probe: ProbeAuto}
 	s.Timeout = 15 * time.Second
 	s.MaxCall = time.Hour
 	s.Breaker = Breaker{Failures: 5, Open: 15 * time.Second}

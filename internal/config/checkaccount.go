@@ -33,12 +33,26 @@ func (d *decoder) checkSettings(path string, s *Settings) {
 	d.checkCall(path, p, s)
 	d.oneOf(at("pacing.preset"), s.Pacing.Preset, "frugal", "tight")
 	within(d, at("pacing.mean_call"), s.Pacing.MeanCall, 100*time.Millisecond, 4*time.Hour)
+	d.probe(at("pacing.probe"), p, s)
 	within(d, at("timeout"), s.Timeout, time.Second, 2*time.Minute)
 	within(d, at("max_call"), s.MaxCall, time.Second, 24*time.Hour)
 	d.statuses(at("refused_statuses"), s.RefusedStatuses)
 	d.headers(at("headers"), s.Headers)
 	within(d, at("breaker.failures"), s.Breaker.Failures, 1, 1000)
 	within(d, at("breaker.open"), s.Breaker.Open, 100*time.Millisecond, time.Hour)
+}
+
+// probe checks how a full account is probed. A request for one more conversation
+// needs somebody who refuses it.
+func (d *decoder) probe(path string, p *provider, s *Settings) {
+	d.oneOf(path, s.Pacing.Probe, ProbeAuto, ProbeGet, ProbePost)
+	switch {
+	case s.Pacing.Probe != ProbePost:
+	case p.queues:
+		d.add(path, "must be auto or get: this provider queues what passes its limit, and refuses nothing")
+	case s.Reserve > 0:
+		d.add(path, "must be auto or get where there is a reserve: the provider would not refuse what is left to others")
+	}
 }
 
 // provider checks the name, and returns what is known of who bears it.

@@ -39,6 +39,7 @@ func (d *decoder) checkBroker(b *brokerBlock) {
 	if b.Domain != "" && !domainName.MatchString(b.Domain) {
 		d.add("broker.domain", "must be letters, digits, hyphens and underscores, at most 64")
 	}
+	d.watch(b)
 	within(d, "broker.replicas", b.Replicas, 1, 5)
 	within(d, "broker.ack_wait", b.AckWait, time.Second, 30*time.Minute)
 }
@@ -75,6 +76,46 @@ func (d *decoder) server(path, raw string) {
 		d.add(path, "must begin with nats://, tls://, ws:// or wss://")
 	case u.User != nil:
 		d.add(path, "must not hold credentials: give them as user and password, or token")
+	}
+}
+
+// watch checks how the servers can be asked what a client is not told, and leaves
+// all monitoring addresses in Monitors.
+func (d *decoder) watch(b *brokerBlock) {
+	switch {
+	case d.has("broker.monitor") && d.has("broker.monitors"):
+		d.add("broker.monitors", "cannot stand beside monitor: leave one of them out")
+	case d.has("broker.monitor"):
+		d.monitor("broker.monitor", b.Monitor)
+		b.Monitors = []string{b.Monitor}
+	default:
+		for i, u := range b.Monitors {
+			d.monitor("broker.monitors["+strconv.Itoa(i)+"]", u)
+		}
+	}
+	d.existing("broker.system.creds", &b.System.Creds)
+	d.together("broker.system.user", "broker.system.password")
+	switch {
+	case d.has("broker.system.creds") && d.has("broker.system.user"):
+		d.add("broker.system", "creds, user exclude each other: keep one")
+	case d.has("broker.system") && !d.has("broker.system.creds") && !d.has("broker.system.user") && !d.has("broker.system.password"):
+		d.add("broker.system", "needs creds, or user and password")
+	}
+	if d.has("broker.system") && len(b.Monitors) > 0 {
+		d.add("broker.system", "cannot stand beside monitor: leave one of them out")
+	}
+}
+
+// monitor checks a monitoring address. No text repeats it.
+func (d *decoder) monitor(path, raw string) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || badPort(u):
+		d.add(path, "must be a URL such as http://127.0.0.1:8222")
+	case u.User != nil:
+		d.add(path, "must not hold credentials: a monitor takes none")
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+		d.add(path, "must be https, or http on loopback")
 	}
 }
 

@@ -127,6 +127,7 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	d.refuse(path, p.notLane)
 	d.batch(path+".batch", p, &lane)
 	d.doubt(path, p, &lane)
+	d.checkWebhook(path+".webhook", lane.Webhook)
 	if d.has(path+".weight") && !d.has(path+".account") {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}

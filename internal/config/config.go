@@ -12,7 +12,10 @@ type Config struct {
 	Broker *Broker
 	// Embedded is the broker inside the process; nil: Broker is given.
 	Embedded *Embedded
-	Admin    Admin
+	// Gateway is the listener for webhooks; its Listen is empty if there is none.
+	Gateway Gateway
+	Admin   Admin
+	Ledger  Ledger
 	// Accounts are those of the accounts list, then those that lanes carry in
 	// their own block, in the file's order. Each has at least one lane.
 	Accounts []Account
@@ -40,6 +43,20 @@ type Broker struct {
 	// AckWait is how long the broker waits for a sign of life from a delivery
 	// before it delivers again, 1s to 30m; default 60s.
 	AckWait time.Duration `yaml:"ack_wait"`
+	// Monitors are the servers' monitoring addresses: https, or http on
+	// loopback. In the file either one as monitor or several as monitors.
+	Monitors []string `yaml:"monitors"`
+	// System may ask the servers what a client is not told; default nobody.
+	System System `yaml:"system"`
+}
+
+// System is a user of the system account: Creds, or User and Password.
+type System struct {
+	// Creds is the path of a NATS credentials file.
+	Creds string `yaml:"creds"`
+	// User and Password go together.
+	User     string        `yaml:"user"`
+	Password schema.Secret `yaml:"password"`
 }
 
 // TLS names the PEM files for the connection to the broker.
@@ -62,17 +79,47 @@ type Embedded struct {
 	Token schema.Secret `yaml:"token"`
 }
 
+// Gateway is the listener for what others send: so far the webhooks of providers.
+type Gateway struct {
+	// Listen is an address with a port. One that others than this machine may
+	// reach needs Token, and TLS or BehindProxy.
+	Listen string `yaml:"listen"`
+	// Token is what publishers will have to show, at least 16 characters. Webhooks
+	// do without: each lane's address has a secret of its own.
+	Token schema.Secret `yaml:"token"`
+	// BehindProxy says that TLS ends at a proxy before it; default false.
+	BehindProxy bool        `yaml:"behind_proxy"`
+	TLS         Certificate `yaml:"tls"`
+}
+
+// Certificate names the PEM files of a listener; both or neither.
+type Certificate struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
 // Admin is the listener for health and metrics.
 type Admin struct {
 	// Listen is a loopback address; empty: no listener.
 	Listen string `yaml:"listen"`
 }
 
+// Ledger is what is remembered of events that are done.
+type Ledger struct {
+	// Keep is how long, 840h to 87600h; default 2160h (90 days). An event that is
+	// as old and not known is not sent.
+	Keep time.Duration `yaml:"keep"`
+}
+
+func (l *Ledger) defaults() { l.Keep = 90 * 24 * time.Hour }
+
 // brokerBlock is broker as the file has it.
 type brokerBlock struct {
 	Broker `yaml:",inline"`
 	// URL is short for URLs with one member.
 	URL string `yaml:"url"`
+	// Monitor is short for Monitors with one member.
+	Monitor string `yaml:"monitor"`
 }
 
 func (b *brokerBlock) defaults() {

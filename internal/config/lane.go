@@ -35,6 +35,9 @@ type Lane struct {
 	// JoinToken delivers the join token of a webrtc conversation in its outcome;
 	// default false. Anyreach only.
 	JoinToken bool `yaml:"join_token"`
+	// Webhook is where the provider tells of conversations; without a secret
+	// nowhere.
+	Webhook Webhook `yaml:"webhook"`
 	// Requests are those of the routes, as the file has them.
 	Requests []map[string]any `yaml:"-"`
 	// Routes are compiled from the block's routes; the first match wins.
@@ -42,6 +45,13 @@ type Lane struct {
 	// Channels are those that the routes can ask for, sorted. Nil: it cannot be
 	// told before there is an event, or the provider has none.
 	Channels []string `yaml:"-"`
+}
+
+// Webhook is the address of a lane's webhooks,
+// /hooks/provider/<lane>/<secret>, at the gateway.
+type Webhook struct {
+	// Secret is 16 to 128 letters, digits, hyphens, underscores, dots and tildes.
+	Secret schema.Secret `yaml:"secret"`
 }
 
 // laneBlock is a lane as the file has it: with the name of an account, or with

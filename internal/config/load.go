@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -22,7 +23,9 @@ const maxFile = 1 << 20
 type file struct {
 	Broker   *brokerBlock `yaml:"broker"`
 	Embedded *Embedded    `yaml:"embedded"`
+	Gateway  *Gateway     `yaml:"gateway"`
 	Admin    Admin        `yaml:"admin"`
+	Ledger   *Ledger      `yaml:"ledger"`
 	Accounts []Account    `yaml:"accounts"`
 	Lanes    []laneBlock  `yaml:"lanes"`
 }
@@ -150,6 +153,17 @@ func (d *decoder) unreadable(err error) {
 func (d *decoder) assemble(f *file) *Config {
 	cfg := &Config{Admin: f.Admin}
 	d.checkAdmin(f.Admin)
+	if f.Ledger == nil {
+		f.Ledger = &Ledger{}
+		f.Ledger.defaults()
+	}
+	// Outcomes, by which the ledger is checked, are kept for 30 days.
+	within(d, "ledger.keep", f.Ledger.Keep, 35*24*time.Hour, 10*365*24*time.Hour)
+	cfg.Ledger = *f.Ledger
+	if f.Gateway != nil {
+		d.checkGateway(f.Gateway)
+		cfg.Gateway = *f.Gateway
+	}
 	switch {
 	case f.Broker != nil && f.Embedded != nil:
 		d.add("embedded", "cannot stand beside broker: leave one of them out")

@@ -35,7 +35,7 @@ func environment(name string) string {
 	return map[string]string{
 		"KEY": "key-of-acme", "WORKSPACE": "11111111-1111-4111-8111-111111111111",
 		"KEY2": "key-of-globex", "WORKSPACE2": "22222222-2222-4222-8222-222222222222",
-		"BEARER": "bearer-of-acme", "PUBLIC": "public-of-acme", "TOKEN": "token-of-nats",
+		"BEARER": "bearer-of-acme", "PUBLIC": "public-of-acme", "TOKEN": "token-of-nats", "SYSTEM": "password-of-system",
 		"LINES": "one\ntwo",
 		"AK":    "ak_1.key-of-initech", "AK2": "ak_2.key-of-hooli", "PAT": "pat_token-of-ana", "OTHER": "token-of-no-kind",
 		"ORGANIZATION": "org_Initech", "ORGANIZATION2": "org_Hooli",
@@ -68,7 +68,7 @@ func defaults() config.Settings {
 	return config.Settings{
 		Provider: "oration", URL: "https://voice.example/api/v2",
 		Auth:  config.Auth{APIKey: "key-of-acme", WorkspaceID: "11111111-1111-4111-8111-111111111111"},
-		Limit: 20, Limits: map[string]int{"": 20}, Pacing: config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second},
+		Limit: 20, Limits: map[string]int{"": 20}, Pacing: config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second, Probe: "auto"},
 		Timeout: 15 * time.Second, MaxCall: time.Hour,
 		FullWhen: []string{"concurren", "capacity", "slot", "limit", "busy", "too many"},
 		Breaker:  config.Breaker{Failures: 5, Open: 15 * time.Second},
@@ -80,6 +80,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 	got := parse(t, edit(t, small, "    limit: 20\n", ""))
 	want := &config.Config{
 		Embedded: &config.Embedded{Dir: "weir-data", Listen: "127.0.0.1:0"},
+		Ledger:   config.Ledger{Keep: 2160 * time.Hour},
 		Accounts: []config.Account{{
 			Name: "acme", Settings: defaults(),
 			Lanes: []config.Lane{{
@@ -106,7 +107,9 @@ broker:
   domain: hub_1
   replicas: 3
   ack_wait: 1m30s
+  monitors: ["http://127.0.0.1:8222", "https://b.example/nats"]
 admin: {listen: "LocalHost:8092"}
+ledger: {keep: 1000h}
 lanes:
   - name: acme-sales
     label: Acme, Verkauf
@@ -121,7 +124,7 @@ lanes:
     max_call: 20m
     doubt_limit: 0
     max_event: 16KiB
-    pacing: {preset: tight, mean_call: 90s}
+    pacing: {preset: tight, mean_call: 90s, probe: get}
     full_when: [no line]
     refused_statuses: [503]
     headers: {limit: X-Lines, remaining: X-Lines-Free, reset: X-Lines-Reset}
@@ -136,15 +139,17 @@ lanes:
 		Broker: &config.Broker{
 			URLs: []string{"tls://a.example:4222", "tls://b.example"}, User: "weir",
 			Password: "token-of-nats", Domain: "hub_1", Replicas: 3, AckWait: 90 * time.Second,
+			Monitors: []string{"http://127.0.0.1:8222", "https://b.example/nats"},
 		},
-		Admin: config.Admin{Listen: "LocalHost:8092"},
+		Admin:  config.Admin{Listen: "LocalHost:8092"},
+		Ledger: config.Ledger{Keep: 1000 * time.Hour},
 		Accounts: []config.Account{{
 			Name: "acme-sales",
 			Settings: config.Settings{
 				Provider: "oration", URL: "http://127.0.0.1:8077/api/v2",
 				Auth:  config.Auth{Bearer: "bearer-of-acme", PublicKey: "public-of-acme"},
 				Limit: 40, Limits: map[string]int{"": 40}, LimitMax: 50, Reserve: 4,
-				Pacing:  config.Pacing{Preset: "tight", MeanCall: 90 * time.Second},
+				Pacing:  config.Pacing{Preset: "tight", MeanCall: 90 * time.Second, Probe: "get"},
 				Timeout: 10 * time.Second, MaxCall: 20 * time.Minute,
 				FullWhen: []string{"no line"}, RefusedStatuses: []int{503},
 				Headers: config.Headers{Limit: "X-Lines", Remaining: "X-Lines-Free", Reset: "X-Lines-Reset"},
@@ -272,7 +277,7 @@ func TestLoadBrokerNeedsNoProviderSecrets(t *testing.T) {
 func TestConfigPrintsWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	_, second, _ := strings.Cut(calls, "\n")
-	cfg := parse(t, "broker: {url: nats://127.0.0.1, token: {env: TOKEN}}\n"+edit(t, small,
+	cfg := parse(t, "broker: {url: nats://127.0.0.1, token: {env: TOKEN}, system: {user: u, password: {env: SYSTEM}}}\n"+edit(t, small,
 		"workspace_id: {env: WORKSPACE}}", "workspace_id: {env: WORKSPACE}, public_key: {env: PUBLIC}}")+second)
 	asJSON, err := json.Marshal(cfg)
 	if err != nil {
@@ -284,7 +289,7 @@ func TestConfigPrintsWithoutSecrets(t *testing.T) {
 		"%+v":  fmt.Sprintf("%+v %+v", cfg, *cfg.Broker),
 		"%#v":  fmt.Sprintf("%#v %#v", cfg, *cfg.Broker),
 	} {
-		for _, name := range []string{"KEY", "WORKSPACE", "PUBLIC", "TOKEN", "PAT", "ORGANIZATION"} {
+		for _, name := range []string{"KEY", "WORKSPACE", "PUBLIC", "TOKEN", "SYSTEM", "PAT", "ORGANIZATION"} {
 			if strings.Contains(text, environment(name)) {
 				t.Errorf("%s: got the value of %s in %s", form, name, text)
 			}

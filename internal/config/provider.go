@@ -38,6 +38,7 @@ type provider struct {
 	maxBatch     int      // and at most
 	fullWhen     []string // the default
 	agentNumber  string   // the default
+	queues       bool     // it takes what passes its limit, and lets it wait
 	// notSettings and notLane say of keys that it has no use for why not.
 	notSettings map[string]string
 	notLane     map[string]string
@@ -69,7 +70,8 @@ var providers = []*provider{
 		limited: "telephone", limit: 10, // as its documentation has it
 		takesID: true, visibleAfter: 30 * time.Second,
 		batch: 1, maxBatch: 1,
-		agentNumber: numberRequired,
+		agentNumber: numberRequired, queues: true,
+		notLane: map[string]string{"webhook": "is not supported by this provider: it sends no webhooks"},
 		notSettings: map[string]string{
 			"full_when": "has no meaning here: this provider's errors are one a request, told by their status",
 		},

@@ -32,8 +32,8 @@ func TestReferenceIsComplete(t *testing.T) {
 		}
 	}
 	headings := map[string]string{
-		"file": "The file", "brokerBlock": "`broker`", "Broker": "`broker`", "TLS": "`broker.tls`",
-		"Embedded": "`embedded`", "Admin": "`admin`", "Account": "`accounts`", "Settings": "An account's settings",
+		"file": "The file", "brokerBlock": "`broker`", "Broker": "`broker`", "TLS": "`broker.tls`", "System": "`broker.system`",
+		"Embedded": "`embedded`", "Gateway": "`gateway`", "Certificate": "`gateway.tls`", "Webhook": "`webhook`", "Admin": "`admin`", "Ledger": "`ledger`", "Account": "`accounts`", "Settings": "An account's settings",
 		"Auth": "`auth`", "Pacing": "`pacing`", "Headers": "`headers`", "Breaker": "`breaker`",
 		"laneBlock": "`lanes`", "Lane": "`lanes`", "routeBlock": "`routes`",
 	}

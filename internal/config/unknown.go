@@ -38,13 +38,13 @@ func (d *decoder) unknown(path string, key *yaml.Node, fields map[string]reflect
 // that is.
 func elsewhere(path string) string {
 	switch path {
-	case "gateway", "console", "events", "later", "dead", "ledger",
-		"lanes[].webhook", "lanes[].from", "lanes[].passthrough",
-		"lanes[].allow_ignore_dnd", "lanes[].expire_after", "accounts[].webhook":
+	case "console", "events", "later", "dead",
+		"lanes[].from", "lanes[].passthrough",
+		"lanes[].allow_ignore_dnd", "lanes[].expire_after":
 		return "is not available in this version"
 	case "accounts[].label", "accounts[].weight", "accounts[].batch", "accounts[].doubt_limit",
 		"accounts[].max_event", "accounts[].doubt", "accounts[].routes",
-		"accounts[].attempts", "accounts[].join_token":
+		"accounts[].attempts", "accounts[].join_token", "accounts[].webhook":
 		return "belongs into a lane's block"
 	case "broker.embedded":
 		return "embedded is a key of its own, beside broker"

@@ -63,7 +63,10 @@ type entry struct {
 	Foreign      bool     `json:"foreign,omitzero"`
 	Doubted      bool     `json:"doubted,omitzero"`
 	Channel      string   `json:"channel,omitzero"`
+	Print        string   `json:"print,omitzero"`
 	Conversation string   `json:"conversation,omitzero"`
+	Made         int      `json:"made,omitzero"`
+	Named        []named  `json:"named,omitzero"`
 	Greeting     string   `json:"greeting,omitzero"`
 	Join         string   `json:"join,omitzero"` // a credential, where the lane asks for it
 	Others       []string `json:"others,omitzero"`
@@ -82,6 +85,13 @@ type line struct {
 	At     time.Time      `json:"at"`
 	By     string         `json:"by,omitzero"`
 	Reason string         `json:"reason,omitzero"`
+}
+
+// named is the stored form of what a webhook named.
+type named struct {
+	Conversation string    `json:"conversation"`
+	Why          string    `json:"why,omitzero"`
+	At           time.Time `json:"at"`
 }
 
 // members are the names that entry knows.
@@ -118,12 +128,15 @@ func newEntry(in consumer.Intent, write string) entry {
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
 		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
 		Later: in.Later, Sequence: in.Sequence, Former: in.Former, Open: in.Open, Foreign: in.Foreign, Doubted: in.Doubted, Channel: schema.Cut(in.Channel, maxCause),
-		Conversation: in.Conversation, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
+		Print: in.Print, Conversation: in.Conversation, Made: in.Made, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
 		Greeting: schema.Cut(in.Session.Greeting, maxGreeting), Join: in.Session.Join.Reveal(),
 		First: in.First.UTC(),
 	}
 	if len(e.Join) > maxJoin { // half a credential is none
 		e.Join = ""
+	}
+	for _, n := range in.Named {
+		e.Named = append(e.Named, named{schema.Cut(n.Conversation, maxLineReason), schema.Cut(n.Why, maxLineReason), n.At.UTC()})
 	}
 	e.Waits = mostly(in.Waits)
 	e.Others = in.Others[max(0, len(in.Others)-maxOthers):]
@@ -154,7 +167,7 @@ func mostly(waits map[string]int) map[string]int {
 // decode reads a stored entry.
 func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
 	fail := func(problem any) (consumer.Intent, unknown, error) {
-		return consumer.Intent{}, nil, fmt.Errorf("entry %s.%s: %v", lane, key, problem)
+		return consumer.Intent{}, nil, fmt.Errorf("%w: entry %s.%s: %v", consumer.ErrStrange, lane, key, problem)
 	}
 	var head struct {
 		V int `json:"v"`
@@ -199,9 +212,12 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
 		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
 		Later: e.Later, Sequence: e.Sequence, Former: e.Former, Open: e.Open, Foreign: e.Foreign, Doubted: e.Doubted, Channel: e.Channel,
-		Conversation: e.Conversation, Others: e.Others, Class: e.Class, Reason: e.Reason,
+		Print: e.Print, Conversation: e.Conversation, Made: e.Made, Others: e.Others, Class: e.Class, Reason: e.Reason,
 		Session: consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
 		First:   e.First,
+	}
+	for _, n := range e.Named {
+		in.Named = append(in.Named, consumer.Named(n))
 	}
 	for _, t := range e.History {
 		in.History = append(in.History, consumer.Transition{

@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,12 +66,20 @@ type Config struct {
 	// a cluster. Default 1. An existing ledger with fewer is refused.
 	Replicas int
 	// MaxBytes is the room reserved, in bytes. Default DefaultMaxBytes. It may
-	// be changed later, but not below what is in use.
+	// be changed later; room that is in use is not given up.
 	MaxBytes int64
 	// Budget is how long one read or write is tried again while the broker does
 	// not answer. It outlasts the election of a leader, which takes up to 9 s.
 	// Default DefaultBudget.
 	Budget time.Duration
+	// Stored is told of each write before it counts: its sequence, and whether it
+	// is an entry that there was none of. If it fails, so does the write, though
+	// it is in the ledger. Default: nobody is told.
+	Stored func(sequence uint64, fresh bool) error
+	// Lost is told, once until Accept, that a write came out at a sequence that is
+	// not above one from before: the broker has lost entries. It must not block.
+	// Default: nobody is told.
+	Lost func(sequence, before uint64)
 }
 
 // Ledger is the table of intents. Its methods may be called concurrently.
@@ -79,7 +88,11 @@ type Ledger struct {
 	stream jetstream.Stream
 	prefix string // of a subject to publish to
 	budget time.Duration
+	stored func(sequence uint64, fresh bool) error
 	known  memory
+	lost   func(sequence, before uint64)
+	top    atomic.Uint64 // the highest sequence that this process has written; 0: none
+	back   atomic.Bool   // a write came below top: entries were lost
 }
 
 var _ consumer.Ledger = (*Ledger)(nil)
@@ -92,11 +105,24 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, err
 	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, DefaultMaxBytes)
 	cfg.Budget = cmp.Or(cfg.Budget, DefaultBudget)
-	l := &Ledger{js: js, prefix: prefix(js), budget: cfg.Budget}
+	if cfg.Stored == nil {
+		cfg.Stored = func(uint64, bool) error { return nil }
+	}
+	if cfg.Lost == nil {
+		cfg.Lost = func(uint64, uint64) {}
+	}
+	l := &Ledger{js: js, prefix: prefix(js), budget: cfg.Budget, stored: cfg.Stored, lost: cfg.Lost}
 	if err := l.provision(ctx, wanted(cfg)); err != nil {
 		return nil, fmt.Errorf("open the ledger: stream %s: %w", Stream, err)
 	}
 	return l, nil
+}
+
+// Check names every setting of an existing ledger's stream that would break a
+// promise, each in a line, as Open would.
+func Check(got jetstream.StreamConfig, cfg Config) error {
+	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
+	return check(got, wanted(cfg))
 }
 
 // provision makes the stream what it must be.
@@ -190,14 +216,17 @@ func check(got, want jetstream.StreamConfig) error {
 
 // resize sets the room of an existing stream. The broker would make room by
 // dropping the oldest entries, so room in use, and an eighth of head room, is
-// never given up.
+// never given up: a ledger that was full, and was given more, keeps it.
 func (l *Ledger) resize(ctx context.Context, info *jetstream.StreamInfo, room int64) error {
 	cfg := info.Config
 	if cfg.MaxBytes == room {
 		return nil
 	}
 	if used := int64(min(info.State.Bytes, 1<<62)); used > room-room/8 {
-		return fmt.Errorf("max_bytes cannot be lowered to %d: %d bytes are in use", room, used)
+		if cfg.MaxBytes > room {
+			return nil
+		}
+		return fmt.Errorf("max_bytes cannot be set to %d: %d bytes are in use", room, used)
 	}
 	cfg.MaxBytes = room
 	s, err := l.js.UpdateStream(ctx, cfg)

@@ -122,7 +122,7 @@ func (s *scan) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.give(m.Subject, m.Header, m.Data, m.Sequence)
+	return s.give(m.Subject, m.Header, m.Data, m.Sequence, m.Time)
 }
 
 // bulk reads through a consumer as far as that goes. Its own troubles are no
@@ -166,7 +166,7 @@ func (s *scan) batch(batch jetstream.MessageBatch, delivered *uint64, pending ui
 		}
 		*delivered++
 		pending = meta.NumPending
-		if err := s.give(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream); err != nil {
+		if err := s.give(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp); err != nil {
 			return 0, err
 		}
 	}
@@ -185,14 +185,17 @@ func (s *scan) drop(ctx context.Context, c jetstream.Consumer) {
 }
 
 // give yields one message's entry, unless it says that the key was removed.
-func (s *scan) give(subject string, header nats.Header, data []byte, sequence uint64) error {
+func (s *scan) give(subject string, header nats.Header, data []byte, sequence uint64, written time.Time) error {
 	s.next = sequence + 1
 	if removed(header) {
 		return nil
 	}
 	key := strings.TrimPrefix(subject, subjects+s.lane+".")
 	in, _, err := decode(s.lane, key, data)
-	if !s.yield(consumer.Entry{Intent: in, Revision: sequence}, err) {
+	if err != nil {
+		in = consumer.Intent{Lane: s.lane, Key: key}
+	}
+	if !s.yield(consumer.Entry{Intent: in, Revision: sequence, Written: written}, err) {
 		return errStop
 	}
 	return nil

@@ -50,16 +50,54 @@ func (l *Ledger) Store(ctx context.Context, in consumer.Intent, revision uint64)
 	if err != nil {
 		return 0, fmt.Errorf("store %s in the ledger: %w", p, err)
 	}
+	if l.back.Load() {
+		return 0, fmt.Errorf("store %s: the ledger has lost entries; nothing is written until its lanes are held", p)
+	}
+	floor := l.top.Load()
 	w := write{path: p, id: nuid.Next(), expect: revision}
 	if w.data, err = encode(in, w.id, extra); err != nil {
 		return 0, fmt.Errorf("store %s: %w", p, err)
 	}
-	stored, err := l.write(ctx, w)
+	stored, fresh, err := l.write(ctx, w)
 	if err != nil {
 		return 0, fmt.Errorf("store %s in the ledger: %w", p, err)
 	}
+	if !l.rose(floor, stored) {
+		if l.back.CompareAndSwap(false, true) {
+			l.lost(stored, floor)
+		}
+		return 0, fmt.Errorf("store %s in the ledger: its sequence %d comes after %d, so the ledger has lost entries: %w", p, stored, floor, consumer.ErrConflict)
+	}
+	if err := l.stored(stored, fresh); err != nil {
+		return 0, fmt.Errorf("store %s in the ledger: note it: %w", p, err)
+	}
 	l.known.put(p, stored, extra)
 	return stored, nil
+}
+
+// rose notes a sequence that was written, and reports whether it is above floor,
+// the highest one that was known before the write. Where it is not, the broker has
+// lost what was stored: an entry that seems to be absent may have been there. Such
+// a write does not count, whoever asked for it has to read again, and nothing more
+// is written until Accept.
+func (l *Ledger) rose(floor, sequence uint64) bool {
+	if sequence <= floor {
+		return false
+	}
+	for {
+		top := l.top.Load()
+		if sequence <= top || l.top.CompareAndSwap(top, sequence) {
+			return true
+		}
+	}
+}
+
+// Accept takes the ledger as it is now, although it has lost entries: its sequences
+// may begin anew. Its lanes must be held: nothing may be sent until somebody has
+// looked at that.
+func (l *Ledger) Accept() {
+	l.top.Store(0)
+	l.back.Store(false)
 }
 
 // unknown returns the members of the entry at revision that this version does
@@ -117,6 +155,10 @@ func removed(h nats.Header) bool {
 	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
+// Removed reports whether a message of the bucket's stream says that somebody
+// removed the entry.
+func Removed(h nats.Header) bool { return removed(h) }
+
 // write is one Store: the same bytes and the same expectation however often
 // they are sent.
 type write struct {
@@ -129,11 +171,12 @@ type write struct {
 // errAgain is a write that is not settled yet.
 var errAgain = errors.New("the ledger's leader has not caught up")
 
-// write sends w until it is known to be stored or to have lost.
-func (l *Ledger) write(ctx context.Context, w write) (uint64, error) {
+// write sends w until it is known to be stored or to have lost. fresh tells that
+// its key had nothing before, not even the mark of a removal.
+func (l *Ledger) write(ctx context.Context, w write) (revision uint64, fresh bool, err error) {
 	var stored uint64
 	lost := false // an earlier copy may have been stored, or may be yet
-	err := l.retry(ctx, func(ctx context.Context) error {
+	err = l.retry(ctx, func(ctx context.Context) error {
 		ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: l.prefix + w.path, Data: w.data, Header: nats.Header{}},
 			jetstream.WithExpectLastSequencePerSubject(w.expect), jetstream.WithRetryAttempts(0))
 		if err == nil {
@@ -147,7 +190,7 @@ func (l *Ledger) write(ctx context.Context, w write) (uint64, error) {
 		stored, err = l.settle(ctx, &w, lost)
 		return err
 	})
-	return stored, err
+	return stored, w.expect == 0, err
 }
 
 // settle finds out why the broker says that the key has another revision than

@@ -66,6 +66,9 @@ func conversation(c wire.Censor, body []byte, id string) (consumer.Conversation,
 	conv.Result = outcome(o)
 	conv.Ended = conv.Result != ""
 	conv.Intent, conv.Attempt = echo(o)
+	conv.Pair = Request{
+		AgentID: o.Text("agentId"), ToPhoneNumber: o.Text("toPhoneNumber"), CustomerID: o.Text("customerId"),
+	}.pair()
 	return conv, nil
 }
 

@@ -1,6 +1,7 @@
 package oration_test
 
 import (
+	stdcmp "cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -69,6 +70,10 @@ func TestConversation(t *testing.T) {
 		{"members of other types", `{"id":"c-1","conversationStatus":7,"callStartTime":5,"summary":{"a":1},"dynamicVariables":"not JSON","endReason":[]}`,
 			consumer.Conversation{Status: "7"}},
 		{"only an id", `{"id":"c-1"}`, consumer.Conversation{}},
+		{"a number and an agent", `{"id":"c-1","toPhoneNumber":"+1 415-555-0123","agentId":"AB","customerId":"x"}`,
+			consumer.Conversation{Pair: "number 14155550123 agent ab"}},
+		{"a customer", `{"id":"c-1","toPhoneNumber":null,"agentId":"ab","customerId":"X"}`,
+			consumer.Conversation{Pair: "customer x agent ab"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,7 +82,7 @@ func TestConversation(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Conversation: %v", err)
 			}
-			tt.want.ID = "c-1"
+			tt.want.ID, tt.want.Pair = "c-1", stdcmp.Or(tt.want.Pair, "unnamed")
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("conversation (-want +got):\n%s", diff)
 			}

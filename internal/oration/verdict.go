@@ -289,12 +289,23 @@ func (j *judge) own(i int, text string, full bool) {
 	j.verdicts[i] = consumer.Result{
 		Verdict:   consumer.VerdictFull,
 		Reason:    "the provider has no free slot: " + text,
-		ItemError: true,
+		ItemError: !j.surplus() || !j.means(text),
 	}
+}
+
+// surplus reports whether the request was one of several items, more than were
+// known to fit: some were to be refused, and words that say so are about the lane.
+func (j *judge) surplus() bool {
+	return len(j.x.Items) > 1 && len(j.x.Items) > j.x.Free
 }
 
 // alone lets each open item wait, to go by itself next time.
 func (j *judge) alone(rest []itemError) {
+	if j.surplus() && len(rest) >= len(j.open) && !slices.ContainsFunc(rest, func(e itemError) bool { return !j.means(e.text) }) {
+		j.all(consumer.VerdictFull, "the provider has no free slot")
+		j.answer.Full = true
+		return
+	}
 	j.all(consumer.VerdictFull, "the provider refused a group and does not say that this conversation is why")
 	for _, i := range j.open {
 		j.verdicts[i].Alone = true

@@ -158,6 +158,15 @@ func (a *account) record(made []*call) {
 	}
 }
 
+// refuse writes the proof of conversations that were asked for by a request which
+// a fault struck, and not made. Call it within do, before the answer's first byte.
+func (a *account) refuse(now time.Time, asked []Conversation, fault string) {
+	for _, c := range asked {
+		c.Provider, c.Fault = a.provider, fault
+		a.proof.write(now, "refused", c)
+	}
+}
+
 // report returns the account's part of a report. Call it within do.
 func (a *account) report() Report {
 	return Report{

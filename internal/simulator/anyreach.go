@@ -29,6 +29,15 @@ func (y *anyreach) failure(status int, text string) answer {
 	return answer{status: status, body: encode(map[string]string{"detail": text})}
 }
 
+// asked implements api.
+func (y *anyreach) asked(body []byte) []Conversation {
+	b, err := parseBooking(body, y.cfg.Unpublished)
+	if err != nil {
+		return nil
+	}
+	return []Conversation{b.conversation()}
+}
+
 // anyreachPlan is a plan with the choices that only Anyreach has.
 type anyreachPlan struct {
 	plan

@@ -50,8 +50,9 @@ func TestAnyreachFaults(t *testing.T) {
 				}
 			}
 			all := sim.Conversations()
-			if len(all) != c.made || log.count("\n") != c.made {
-				t.Errorf("got %d conversations and %d lines, want %d of each", len(all), log.count("\n"), c.made)
+			if len(all) != c.made || log.count(`"made"`) != c.made || log.count(`"refused"`) != 1-c.made {
+				t.Errorf("got %d conversations, %d lines made and %d refused; want %d, and the rest of 1 refused",
+					len(all), log.count(`"made"`), log.count(`"refused"`), c.made)
 			}
 			for _, conversation := range all {
 				if hidden := name != "slow"; conversation.Fault != name || conversation.Hidden != hidden {

@@ -29,6 +29,7 @@ type Config struct {
 	Auth      Auth
 	DNDSuffix string // numbers that end so are do-not-disturb; empty: none
 	Faults    Faults
+	Webhooks  Webhooks
 	Log       io.Writer // the proof log; nil: memory only
 }
 
@@ -73,6 +74,7 @@ func (c Config) withDefaults() Config {
 	c.Headers = cmp.Or(c.Headers, HeadersXRateLimit)
 	c.Success = cmp.Or(c.Success, http.StatusOK)
 	c.Auth.Require = cmp.Or(c.Auth.Require, RequireEither)
+	c.Webhooks = c.Webhooks.withDefaults()
 	return c
 }
 
@@ -93,7 +95,7 @@ func (c Config) validate() error {
 	p.oneOf("auth.require", c.Auth.Require, RequireEither, RequireBoth)
 	p.add(c.Success < 200 || c.Success > 299 || c.Success == 204 || c.Success == 205,
 		"success: %d is no 2xx status that has a body", c.Success)
-	return errors.Join(append(p, c.manner().validate())...)
+	return errors.Join(append(p, c.manner().validate(), c.Webhooks.validate())...)
 }
 
 // allows reports whether a request's credentials are good.

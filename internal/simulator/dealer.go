@@ -21,6 +21,7 @@ const (
 	streamAnyreachCreate
 	streamAnyreachLookup
 	streamAnyreachList
+	streamWebhook
 )
 
 // draws returns the generator of the n-th thing of a stream. Each is

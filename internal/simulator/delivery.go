@@ -105,7 +105,7 @@ func (s *Simulator) struck(w http.ResponseWriter, r *http.Request, p plan) bool 
 		return false
 	}
 	s.tally.fault(p.fault)
-	drain(w, r)
+	s.spoil(w, r, p.fault)
 	wait(r.Context(), p.latency)
 	s.deliver(w, r, a)
 	return true
@@ -115,10 +115,15 @@ func (s *Simulator) struck(w http.ResponseWriter, r *http.Request, p plan) bool 
 const badGateway = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n" +
 	"<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n"
 
-// drain reads the request's body to its end, so that the client has written it
-// all and its going away is noticed.
-func drain(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody))
+// spoil reads a request that a fault strikes before anything is done to its end, so
+// that the client has written it all and its going away is noticed, and proves what
+// it asked for.
+func (s *Simulator) spoil(w http.ResponseWriter, r *http.Request, fault string) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil || r.Method != http.MethodPost {
+		return
+	}
+	s.account.do(func(now time.Time) { s.account.refuse(now, s.api.asked(body), fault) })
 }
 
 // wait lets time pass, less if the client goes or the server shuts down.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -130,6 +131,23 @@ func (m manner) plan(stream, n uint64) plan {
 	p.cut = rng.Float64()
 	p.latency = time.Duration((0.5 + rng.Float64()) * float64(m.latency))
 	return p
+}
+
+// strikes names the faults that make an answer less than plain about what was not
+// made, joined by "+"; empty if there are none. Some need a conversation that was
+// made.
+func (p plan) strikes(made bool) string {
+	var all []string
+	if made && p.fault != "" {
+		all = append(all, p.fault)
+	}
+	if made && p.drop {
+		all = append(all, faultDropResult)
+	}
+	if p.refuse {
+		all = append(all, faultItemError)
+	}
+	return strings.Join(all, "+")
 }
 
 // pick returns the fault on which u falls when the chances lie side by side.

@@ -72,8 +72,12 @@ func TestFaultsOfTheFirstGroup(t *testing.T) {
 				t.Errorf("got content type %q", got.header.Get("Content-Type"))
 			}
 			all := sim.Conversations()
-			if len(all) != c.made || bytes.Count(log.Bytes(), []byte("\n")) != c.made {
-				t.Errorf("got %d conversations and the log %q, want %d of each", len(all), log.Bytes(), c.made)
+			made, refused := bytes.Count(log.Bytes(), []byte(`"made"`)), bytes.Count(log.Bytes(), []byte(`"refused"`))
+			if len(all) != c.made || made != c.made || refused != 2-c.made {
+				t.Errorf("got %d conversations and the log %q, want %d made and the rest of 2 refused", len(all), log.Bytes(), c.made)
+			}
+			if bytes.Count(log.Bytes(), []byte(`"fault":"`+name+`"`)) != 2 {
+				t.Errorf("got the log %q, want the fault on each line", log.Bytes())
 			}
 			for _, conversation := range all {
 				if conversation.Fault != name {
@@ -201,11 +205,50 @@ func TestDropResult(t *testing.T) {
 	}
 }
 
+// refused is a line of the proof of what was not made, as refusedIn returns it.
+func refused(intent, fault string) string { return intent + ": " + fault }
+
+// refusedIn returns what a proof log says was asked for and not made.
+func refusedIn(t *testing.T, log []byte) (all []string) {
+	t.Helper()
+	for line := range bytes.Lines(log) {
+		l := decode[struct{ Event, Intent, Fault, ID string }](t, line)
+		if l.Event == "refused" && l.ID == "" {
+			all = append(all, refused(l.Intent, l.Fault))
+		}
+	}
+	return all
+}
+
+// TestWhatADroppedResultLeavesOpenIsProved has fewer errors than items without a
+// result, so that nobody can tell which were made.
+func TestWhatADroppedResultLeavesOpenIsProved(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		faults simulator.Faults
+		want   []string
+	}{
+		"dropped": {simulator.Faults{DropResult: 1}, []string{refused("intent-1", "drop_result"), refused("intent-2", "drop_result")}},
+		"plain":   {simulator.Faults{Shuffle: 1}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log bytes.Buffer
+			_, url := newServer(t, simulator.Config{Limit: 1, Overflow: simulator.OverflowMulti, Faults: c.faults, Log: &log})
+			post(t, url, phones(0, 3)...)
+			if got := refusedIn(t, log.Bytes()); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestItemError(t *testing.T) {
 	t.Parallel()
 	struckItems := map[string]bool{}
 	for seed := range uint64(10) {
-		sim, url := newServer(t, simulator.Config{Seed: seed, Faults: simulator.Faults{ItemError: 1}})
+		var log bytes.Buffer
+		sim, url := newServer(t, simulator.Config{Seed: seed, Faults: simulator.Faults{ItemError: 1}, Log: &log})
 		got := post(t, url, phones(0, 3)...)
 		a := decode[created](t, got.body)
 		if diff := cmp.Diff([]string{"conversation could not be created"}, a.texts()); diff != "" {
@@ -220,6 +263,9 @@ func TestItemError(t *testing.T) {
 		}
 		for intent := range left {
 			struckItems[intent] = true
+			if want := refused(intent, "item_error"); !slices.Equal(refusedIn(t, log.Bytes()), []string{want}) {
+				t.Errorf("got the log %s, want %s refused", log.Bytes(), want)
+			}
 		}
 	}
 	if len(struckItems) < 2 {

@@ -78,6 +78,9 @@ func (g *Group) Serve(ctx context.Context, ln net.Listener) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { g.notice(ctx) })
+	for _, s := range g.sims {
+		wg.Go(func() { s.courier.run(ctx) })
+	}
 	ended := make(chan error, 1)
 	wg.Go(func() { ended <- srv.Serve(ln) })
 	select {

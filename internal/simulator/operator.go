@@ -1,11 +1,13 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -15,6 +17,7 @@ func (g *Group) operator() http.Handler {
 	mux.HandleFunc("GET /simulator/report", g.serveReport)
 	mux.HandleFunc("GET /simulator/conversations", g.serveConversations)
 	mux.HandleFunc("POST /simulator/outage", g.serveOutage)
+	mux.HandleFunc("POST /simulator/webhook", g.serveForgery)
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
@@ -96,4 +99,40 @@ func (o outageOrder) until() (time.Time, error) {
 		return time.Time{}, errors.New("for: the outage must last")
 	}
 	return time.Now().Add(d), nil
+}
+
+// forgery is an operator's order to send a webhook that is not true.
+type forgery struct {
+	Conversation string `json:"conversation"`
+	Intent       string `json:"intent"`
+	Attempt      int    `json:"attempt"`
+	Event        string `json:"event"` // empty: conversation.completed
+}
+
+// serveForgery sends a forged webhook.
+func (g *Group) serveForgery(w http.ResponseWriter, r *http.Request) {
+	var order forgery
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&order); err != nil {
+		message(http.StatusBadRequest, err.Error()).write(w)
+		return
+	}
+	for _, s := range g.sims {
+		if s.courier != nil {
+			s.courier.post(parcel{body: order.body()})
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	message(http.StatusBadRequest, "no webhooks are sent from here").write(w)
+}
+
+// body is the webhook that was ordered.
+func (f forgery) body() []byte {
+	vars := string(encode(map[string]string{"weir_intent": f.Intent, "weir_attempt": strconv.Itoa(f.Attempt)}))
+	return encode(map[string]any{
+		"eventId": "evt_forged", "eventType": cmp.Or(f.Event, eventCompleted),
+		"payload": map[string]string{"id": f.Conversation, "conversationStatus": "completed", "dynamicVariables": vars},
+	})
 }

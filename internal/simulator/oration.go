@@ -27,6 +27,19 @@ func (o *oration) failure(status int, text string) answer {
 	return message(status, text)
 }
 
+// asked implements api.
+func (o *oration) asked(body []byte) (all []Conversation) {
+	items, err := parseBatch(body)
+	if err != nil {
+		return nil
+	}
+	fit, _ := sift(items, o.cfg.DNDSuffix)
+	for _, w := range fit {
+		all = append(all, w.conversation())
+	}
+	return all
+}
+
 // orationPlan is a plan with the choices that only Oration has.
 type orationPlan struct {
 	plan
@@ -81,8 +94,10 @@ func (o *oration) open(now time.Time, fit []want, refusals []string, p orationPl
 	if len(fit) > s.account.slots.free() && p.overflow == OverflowWhole {
 		return o.limited(message(http.StatusTooManyRequests, fullMessage))
 	}
+	var left []Conversation // not made
 	if p.refuse && len(fit) > 0 {
 		i := p.rng.IntN(len(fit))
+		left = append(left, fit[i].conversation())
 		fit = slices.Delete(fit, i, i+1)
 		refusals = append(refusals, "conversation could not be created")
 		s.tally.fault(faultItemError)
@@ -91,7 +106,8 @@ func (o *oration) open(now time.Time, fit []want, refusals []string, p orationPl
 	free := s.account.slots.free()
 	if len(fit) > free {
 		status = overflowStatus(o.cfg, p, free)
-		for range len(fit) - free {
+		for _, w := range fit[free:] {
+			left = append(left, w.conversation())
 			refusals = append(refusals, fullMessage)
 		}
 		fit = fit[:free]
@@ -102,6 +118,10 @@ func (o *oration) open(now time.Time, fit []want, refusals []string, p orationPl
 	}
 	a := o.limited(o.compose(made, refusals, status, p))
 	s.account.record(made)
+	s.courier.plan(made)
+	if fault := p.strikes(len(made) > 0); fault != "" {
+		s.account.refuse(now, left, fault)
+	}
 	return a
 }
 

@@ -84,14 +84,14 @@ func (s *Simulator) interrupted(w http.ResponseWriter, r *http.Request) bool {
 	case OutageRefuse:
 		reset(w)
 	case OutageHang:
-		drain(w, r)
+		s.spoil(w, r, "outage_"+kind)
 		limit := s.manner.faults.HangFor
 		if left > 0 {
 			limit = min(limit, left)
 		}
 		hang(r.Context(), limit, over)
 	}
-	drain(w, r)
+	s.spoil(w, r, "outage_"+kind)
 	s.deliver(w, r, s.api.failure(http.StatusServiceUnavailable, "Service Unavailable"))
 	return true
 }

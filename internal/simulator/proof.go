@@ -16,7 +16,7 @@ const proofVersion = 1
 type proofLine struct {
 	Version  int       `json:"v"`
 	At       time.Time `json:"at"`
-	Event    string    `json:"event"` // made or ended
+	Event    string    `json:"event"` // made, ended or refused
 	Provider string    `json:"provider"`
 	Channel  string    `json:"channel"`
 	ID       string    `json:"id"`

@@ -120,7 +120,8 @@ func TestOutages(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			sim, url := newServer(t, simulator.Config{Faults: simulator.Faults{HangFor: 20 * time.Millisecond}})
+			var log lockedBuffer
+			sim, url := newServer(t, simulator.Config{Faults: simulator.Faults{HangFor: 20 * time.Millisecond}, Log: &log})
 			if err := sim.SetOutage(kind, time.Time{}); err != nil {
 				t.Fatalf("set outage: %v", err)
 			}
@@ -130,6 +131,10 @@ func TestOutages(t *testing.T) {
 			r := sim.Report()
 			if r.Conversations != 0 || r.Outage != kind || r.Faults["outage_"+kind] != 1 {
 				t.Errorf("got %+v, want nothing made and the outage named", r)
+			}
+			lines := map[bool]int{true: 0, false: 2}[kind == simulator.OutageRefuse] // that request is not read
+			if got := log.count(`"refused"`); got != lines || log.count(`"fault":"outage_`+kind) != lines {
+				t.Errorf("got %d lines refused, want %d, with the outage", got, lines)
 			}
 			sim.ClearOutage()
 			if word, _ := attempt(t, url); word != "200" {

@@ -49,6 +49,12 @@
 // has which number. Identifiers that the client does not choose are random: two
 // runs never share one.
 //
+// # Webhooks
+//
+// Config.Webhooks names who hears of each conversation of Oration that is over,
+// and how unreliably: late, twice, never, out of order, too early, under another
+// id. What comes of one is drawn from the seed and the conversation's number.
+//
 // # The proof log
 //
 // Config.Log gets one line of JSON for each conversation made, before the
@@ -57,7 +63,10 @@
 //	{"v":1,"at":…,"event":"made","provider":"oration","channel":"telephony","id":…,
 //	 "intent":…,"attempt":1,"number":"+14155550123","agent":…,"hidden":false,"fault":"shuffle"}
 //
-// and client_id, where the client chose one. An end is noticed at the next
+// and client_id, where the client chose one. A conversation that was asked for and
+// not made, by a request that a fault or an outage struck, has a line too, with
+// the event "refused", no id and the fault; there is none where the connection was
+// reset before the request was read. An end is noticed at the next
 // request or look, and by Serve four times a second; its line has the time at
 // which it happened, and lines are in order of that time. "hidden" says that
 // the answer, as it was planned, does not show the conversation whole; "fault"
@@ -71,6 +80,7 @@
 //	GET  /simulator/report         a Report as JSON; of several providers, an object with one for each
 //	GET  /simulator/conversations  each Conversation as a line of JSON, one provider after the other
 //	POST /simulator/outage         {"kind":"503","for":"30s"}; kind "none" ends it; "provider" strikes one alone
+//	POST /simulator/webhook        {"conversation":…,"intent":…,"attempt":1}: a forged one, sent at once
 //
 // They are on the same listener as the providers, which is loopback always.
 package simulator
@@ -99,6 +109,7 @@ type Simulator struct {
 	account *account
 	tally   *tally
 	outage  outage
+	courier *courier // nil: no webhooks
 }
 
 // api is what one provider answers over a simulator's account.
@@ -106,6 +117,9 @@ type api interface {
 	routes(mux *http.ServeMux)
 	// failure returns an error in the provider's form.
 	failure(status int, text string) answer
+	// asked returns the conversations that the body of a create request asks
+	// for, without those that are refused for what they are.
+	asked(body []byte) []Conversation
 }
 
 // New returns a simulator of Oration without a conversation. The error joins
@@ -117,6 +131,7 @@ func New(lg zerolog.Logger, cfg Config) (*Simulator, error) {
 	}
 	s := newSimulator(lg, ProviderOration, cfg.Limit, cfg.manner())
 	s.api = &oration{sim: s, cfg: cfg}
+	s.courier = newCourier(s, cfg.Webhooks)
 	return s, nil
 }
 
@@ -187,6 +202,8 @@ type Report struct {
 	Faults   map[string]int `json:"faults"`   // that struck, by name; "outage_…" for requests in an outage
 	Doubled  map[string]int `json:"doubled"`  // conversations of each intent that has more than one
 
+	Webhooks map[string]int `json:"webhooks,omitempty"` // sent, taken, given_up; and the conversations whose are never, late, twice, early, disorder
+
 	Outage   string `json:"outage,omitzero"`    // its kind, while one lasts
 	LogError string `json:"log_error,omitzero"` // the first line that could not be written: the proof has a gap
 }
@@ -198,6 +215,7 @@ func (s *Simulator) Report() Report {
 		r = s.account.report()
 	})
 	s.tally.report(&r)
+	s.courier.report(&r)
 	r.Outage, _, _ = s.outage.current(time.Now())
 	r.LogError = s.account.proof.failure()
 	return r

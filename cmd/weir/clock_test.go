@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/config"
+)
+
+// TestH25AProviderWithAnotherClock runs weir serve at a provider whose Date is a
+// year off: nothing is thrown away as too old, and the lane says why, until the
+// clocks agree. Calls go on.
+func TestH25AProviderWithAnotherClock(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	target, err := url.Parse(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Path = ""
+	var right atomic.Bool
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: func(r *http.Response) error {
+			if !right.Load() {
+				r.Header.Set("Date", time.Now().AddDate(-1, 0, 0).UTC().Format(http.TimeFormat))
+			}
+			return nil
+		},
+	})
+	t.Cleanup(proxy.Close)
+	p.url = proxy.URL + target.Path + "/api/v2"
+	p.configure(t, plantRoute, "sales")
+	stop := p.serve(t, "sales")
+	t.Cleanup(stop)
+	p.weir(t, "publish", p.file(t, "young.ndjson", lead("young", "+14155550101", "")), "--lane", "sales")
+	await(t, time.Minute, "a call to be placed, and the clock to be compared", func() bool {
+		return p.sim.Report().Conversations == 1 && strings.Contains(p.weir(t, "lanes"), "ahead of account acme's")
+	})
+	long := time.Now().AddDate(0, 0, -100).UTC().Format(time.RFC3339)
+	p.weir(t, "publish", p.file(t, "old.ndjson", lead("old", "+14155550102", `"time":"`+long+`",`)), "--lane", "sales")
+	await(t, time.Minute, "the old event to wait", func() bool {
+		return strings.Contains(p.weir(t, "lanes"), "so nobody can tell whether an event of")
+	})
+	if got := p.weir(t, "dead", "list", "--output", "json"); strings.Contains(got, "too_old") {
+		t.Errorf("while the clocks differ: got dead letters\n%s", got)
+	}
+	right.Store(true)
+	await(t, 3*time.Minute, "the old event to be judged", func() bool {
+		return strings.Contains(p.weir(t, "dead", "list", "--output", "json"), "too_old")
+	})
+	if n := p.sim.Report().Conversations; n != 1 {
+		t.Errorf("conversations: got %d, want 1", n)
+	}
+}
+
+// A host whose clock differs from the broker's is not ready, and removes nothing
+// for its age.
+func TestH25AHostWithAnotherClockIsNotReady(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	cfg, err := config.Load(p.yaml, func(name string) string { return p.env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := startService(t.Context(), zerolog.Nop(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.ready(); err != nil { // the lease has looked at the broker's clock
+		t.Errorf("at the start: got %v, want it ready", err)
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { health(w, s.ready()) }))
+	t.Cleanup(srv.Close)
+	if got := s.keep(); got != keepEvents {
+		t.Errorf("events are kept for %v, want %v", got, keepEvents)
+	}
+	now := time.Now()
+	s.observe(consumer.Sample{Sent: now, Received: now, Shown: now.Add(-time.Hour)})
+	resp, err := http.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	var problem struct{ Detail string }
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || json.Unmarshal(body, &problem) != nil ||
+		problem.Detail != "this machine's clock is 1h0m0s ahead of the broker's" {
+		t.Errorf("got status %d, %s, %v; want that it is not ready, and why", resp.StatusCode, body, err)
+	}
+	if got := s.keep(); got < 10*keepEvents {
+		t.Errorf("events are kept for %v, want for ever", got)
+	}
+}

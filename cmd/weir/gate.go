@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/guard"
+	"github.com/weirhq/weir/internal/ledger"
+)
+
+// markFile is the mark's file, beside the store of the embedded broker.
+const markFile = "mark"
+
+// whatNext is what a person does about a hold.
+const whatNext = "nothing is sent; read docs/restore.md, then: weir release"
+
+// pass is the gate at the start: it compares what is there with the mark, and
+// holds lanes if something is missing. Nothing was claimed yet, and no consumer
+// was touched. Where a former owner's last mark came between, it begins anew with
+// that one.
+func (s *service) pass(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := s.compare(ctx)
+		if !errors.Is(err, consumer.ErrConflict) || try == passTries || s.lease != nil && s.lease.Held() != nil {
+			return err
+		}
+		s.lg.Info().Err(err).Msg("the mark was written meanwhile: the state is compared once more")
+		if err := s.guard.Close(); err != nil {
+			return err
+		}
+		s.guard = nil
+	}
+}
+
+// passTries bounds how often the state is compared at the start.
+const passTries = 5
+
+// compare compares the state with its mark once.
+func (s *service) compare(ctx context.Context) error {
+	var err error
+	if s.guard, err = guard.Open(ctx, s.lg, s.broker, s.guarded()); err != nil {
+		return err
+	}
+	found, err := s.guard.Check(ctx)
+	if err == nil && len(found) > 0 {
+		err = s.hold(ctx, found)
+	}
+	if err == nil && s.byHand != "" {
+		err = s.holdAll(ctx, "it was started with --hold: "+s.byHand)
+	}
+	if err != nil {
+		return err
+	}
+	if s.atGate != nil {
+		s.atGate()
+	}
+	return s.guard.Accept(ctx)
+}
+
+// guarded says what the guard looks after.
+func (s *service) guarded() guard.Config {
+	cfg := guard.Config{
+		Ledger: ledger.Stream, Removed: ledger.Removed,
+		Events: broker.StreamEvents, Outcomes: broker.StreamOutcomes,
+		Others: []string{broker.StreamLater, broker.StreamDead}, Shelf: broker.StreamLanes,
+		Lanes: s.lanes(), Keep: s.cfg.Ledger.Keep - 24*time.Hour, // clocks may differ a little
+	}
+	if s.embedded != nil {
+		cfg.File = filepath.Join(s.cfg.Embedded.Dir, markFile)
+	}
+	return cfg
+}
+
+// holdAll holds every lane.
+func (s *service) holdAll(ctx context.Context, why string) error {
+	lanes, err := s.everyLane(ctx)
+	if err != nil {
+		return err
+	}
+	for _, lane := range lanes {
+		if err := s.broker.Hold(ctx, lane, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stored tells the guard of a write to the ledger, before it counts.
+func (s *service) stored(sequence uint64, fresh bool) error {
+	if s.guard == nil {
+		return nil
+	}
+	return s.guard.Raise(sequence, fresh)
+}
+
+// wentBack passes on that a write showed that the ledger has lost entries. It does
+// not block.
+func (s *service) wentBack(sequence, before uint64) {
+	text := fmt.Sprintf("wrote sequence %d, and had written %d or later before", sequence, before)
+	select {
+	case s.lost <- guard.Finding{Stream: ledger.Stream, Text: text}:
+	default: // one is waiting
+	}
+}
+
+// losses holds the lanes at once when a write shows that the ledger has lost
+// entries, sooner than the guard would see it, until ctx ends. Until they are held
+// the ledger takes no writes.
+func (s *service) losses(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-s.lost:
+			for err := s.hold(ctx, []guard.Finding{f}); err != nil && ctx.Err() == nil; err = s.hold(ctx, []guard.Finding{f}) {
+				s.lg.Error().Err(err).Msg("hold the lanes")
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
+			}
+		}
+	}
+}
+
+// hold stops the lanes that something is missing of, durably, and at once if
+// they run.
+func (s *service) hold(ctx context.Context, found []guard.Finding) error {
+	why := make(map[string][]string)
+	for _, f := range found {
+		s.lg.Error().Str("stream", f.Stream).Str("lane", f.Lane).Str("found", f.Text).Msg("part of the state is missing: " + whatNext)
+		lanes := []string{f.Lane}
+		if f.Lane == "" {
+			all, err := s.everyLane(ctx)
+			if err != nil {
+				return err
+			}
+			lanes = all
+		}
+		for _, lane := range lanes {
+			why[lane] = append(why[lane], f.String())
+		}
+	}
+	var errs []error
+	for lane, texts := range why {
+		text := strings.Join(texts, "; ")
+		if s.engine != nil { // before the broker is asked
+			s.note(lane, text)
+			s.engine.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(broker.Gate{Why: text}), At: time.Now()})
+		}
+		errs = append(errs, s.broker.Hold(ctx, lane, text))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if s.ledger != nil && slices.ContainsFunc(found, func(f guard.Finding) bool { return f.Stream == ledger.Stream }) {
+		s.ledger.Accept() // its lanes send nothing until they are released
+	}
+	return nil
+}
+
+// everyLane returns the lanes of the configuration, and those that ran before.
+func (s *service) everyLane(ctx context.Context) ([]string, error) {
+	ran, err := s.broker.Ran(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := append(ran, s.lanes()...)
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// setGate obeys a lane's gate.
+func (s *service) setGate(lane string, g broker.Gate) {
+	s.engine.SetDoubtful(lane, g.Before)
+	if !g.Held {
+		s.note(lane, "")
+		s.engine.SetHold(lane, nil)
+		return
+	}
+	s.note(lane, g.Why)
+	s.engine.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(g), At: g.Since})
+}
+
+// note remembers why a lane is held; empty: it is not.
+func (s *service) note(lane, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		s.held = make(map[string]string)
+	}
+	delete(s.held, lane)
+	if why != "" && slices.Contains(s.lanes(), lane) {
+		s.held[lane] = why
+	}
+}
+
+// scrubAfter is when the first scrub begins, and scrubEvery when the next one.
+const (
+	scrubAfter = 5 * time.Minute
+	scrubEvery = 24 * time.Hour
+)
+
+// scrub reads everything, now and then, until ctx ends, and holds the lanes that
+// something is missing of.
+func (s *service) scrub(ctx context.Context) error {
+	for wait := scrubAfter; ; wait = scrubEvery {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		found, err := s.guard.Scrub(ctx)
+		if err == nil && len(found) > 0 {
+			err = s.hold(ctx, found)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.lg.Warn().Err(err).Msg("the state was not compared in full; it will be tomorrow")
+		}
+	}
+}
+
+// holds returns why a lane is held; empty if it is not.
+func (s *service) holds(lane string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[lane]
+}
+
+// heldWhy says why a lane is held, and what to do.
+func heldWhy(g broker.Gate) string { return g.Why + " (" + whatNext + ")" }
+
+// gates says which lanes are held.
+func (c *checklist) gates(ctx context.Context, b *broker.Broker, cfg *config.Config) {
+	gates, err := b.Gates(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return // and so never served
+	}
+	if err != nil {
+		c.add(checkFail, "gates", "see that the broker answers", "%v", err)
+		return
+	}
+	for _, ac := range cfg.Accounts {
+		for _, lc := range ac.Lanes {
+			if g := gates[lc.Name]; g.Held {
+				c.add(checkFail, "lane "+lc.Name, whatNext, "held since %s: %s", g.Since.Format(time.RFC3339), g.Why)
+			}
+		}
+	}
+}
+
+// heldError says which lanes are held.
+func (s *service) heldError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, lane := range slices.Sorted(maps.Keys(s.held)) {
+		errs = append(errs, fmt.Errorf("lane %s is held: %s (%s)", lane, s.held[lane], whatNext))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/ledger"
+	"github.com/weirhq/weir/internal/simulator"
+)
+
+// trio is a cluster of three nats-servers of this process.
+type trio struct {
+	opts    []server.Options
+	servers []*server.Server // nil: down
+	url     string
+}
+
+// newTrio finds places for three servers, and starts none.
+func newTrio(t *testing.T) *trio {
+	t.Helper()
+	ports := openPorts(t, 6)
+	c := &trio{servers: make([]*server.Server, 3)}
+	var routes []*url.URL
+	var clients []string
+	for i := range 3 {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprint("127.0.0.1:", ports[i])})
+		clients = append(clients, fmt.Sprint("nats://127.0.0.1:", ports[3+i]))
+	}
+	c.url = strings.Join(clients, ",")
+	dir := t.TempDir()
+	for i := range 3 {
+		c.opts = append(c.opts, server.Options{
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: ports[3+i], NoLog: true, NoSigs: true,
+			Cluster: server.ClusterOpts{Name: "weir", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
+			JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint("n", i)),
+			JetStreamMaxStore: 16 << 30, JetStreamMaxMemory: 64 << 20,
+		})
+	}
+	t.Cleanup(func() {
+		for i := range 3 {
+			c.stop(i)
+		}
+	})
+	return c
+}
+
+// openPorts returns ports that nobody listened on a moment ago.
+func openPorts(t *testing.T, n int) (ports []int) {
+	t.Helper()
+	for range n {
+		var lc net.ListenConfig
+		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// start starts a server.
+func (c *trio) start(t *testing.T, i int) {
+	t.Helper()
+	opts := c.opts[i]
+	s, err := server.NewServer(&opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	c.servers[i] = s
+}
+
+// stop stops a server as a crash does, but that it closes its files.
+func (c *trio) stop(i int) {
+	if s := c.servers[i]; s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		c.servers[i] = nil
+	}
+}
+
+// leader is the server that leads a stream, once there is one.
+func (c *trio) leader(t *testing.T, stream string) (at int) {
+	t.Helper()
+	await(t, time.Minute, "a leader of "+stream, func() bool {
+		for i, s := range c.servers {
+			if s != nil && s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
+				at = i
+				return true
+			}
+		}
+		return false
+	})
+	return at
+}
+
+// world is a provider and a weir.yaml for the cluster.
+func (c *trio) world(t *testing.T) *killed {
+	t.Helper()
+	return newKilled(t, fmt.Sprintf("broker: {urls: [%s], replicas: 3, ack_wait: 10s}\n", strings.ReplaceAll(c.url, ",", ", ")), "", simulator.Faults{})
+}
+
+// connect connects to the cluster, which must have a leader by then.
+func (c *trio) connect(t *testing.T) *broker.Broker {
+	t.Helper()
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: c.url, Replicas: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	return b
+}
+
+// asks counts the create requests that the front has seen.
+func asks(f *front) int { return len(f.all()) }
+
+// TestFault19ServeOutlastsAClustersQuorum starts weir serve at one server of three,
+// which can do nothing alone: it waits. Then the others come, the lane works, and
+// two of the three go away in the middle of it: nobody is called without them, and
+// everybody once when they are back.
+func TestFault19ServeOutlastsAClustersQuorum(t *testing.T) {
+	t.Parallel()
+	c := newTrio(t)
+	k := c.world(t)
+	f := newFront(t, k.sim, nil)
+	c.start(t, 0)
+	cmd := child(t, k.env, "serve", "-c", k.at(t, f, "front.yaml"))
+	said := cmd.Stdout.(*syncBuffer)
+	await(t, time.Minute, "weir to say what it waits for", func() bool {
+		return strings.Count(said.String(), "does not answer yet") > 1
+	})
+	c.start(t, 1)
+	c.start(t, 2)
+	b := c.connect(t)
+	k.awaitStreams(t, b)
+	k.publish(t, b, 40)
+	await(t, time.Minute, "some calls", func() bool { return asks(f) > 4 })
+	c.stop(1)
+	c.stop(2)
+	stand(t, 8*time.Second) // what was claimed before is sent
+	before := asks(f)
+	stand(t, 6*time.Second)
+	if now := asks(f); now != before {
+		t.Errorf("create requests without a quorum: got %d", now-before)
+	}
+	c.start(t, 1)
+	c.start(t, 2)
+	k.settle(t, b)
+	k.check(t, b, nil)
+}
+
+// TestFault18LeadersGoAway stops the leader of the ledger, then that of the events,
+// while calls are placed.
+func TestFault18LeadersGoAway(t *testing.T) {
+	t.Parallel()
+	c := newTrio(t)
+	k := c.world(t)
+	for i := range 3 {
+		c.start(t, i)
+	}
+	f := newFront(t, k.sim, nil)
+	child(t, k.env, "serve", "-c", k.at(t, f, "front.yaml"))
+	b := c.connect(t)
+	k.awaitStreams(t, b)
+	k.publish(t, b, 60)
+	for n, stream := range []string{ledger.Stream, broker.StreamEvents} {
+		await(t, time.Minute, "some calls", func() bool { return asks(f) > 8+20*n })
+		at := c.leader(t, stream)
+		c.stop(at)
+		before := asks(f)
+		await(t, 2*time.Minute, "calls under another leader", func() bool { return asks(f) > before+5 })
+		c.start(t, at)
+	}
+	k.settle(t, b)
+	k.check(t, b, nil)
+}

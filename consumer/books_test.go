@@ -1,0 +1,242 @@
+package consumer_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+// books hold the invariants of a world against each step that is made in it: I1
+// to I9 of the design, and that two owners never send at once. A nil books holds
+// nothing. All is under world.mu; only post takes it itself.
+type books struct {
+	w        *world
+	broken   []string
+	heard    map[string]bool // outcomes, by intent and kind
+	released map[string]int  // how often a named person had a doubt sent again
+	refused  map[string]bool // the provider rejected it
+	most     int             // messages that one process may hold
+	stopped  time.Time       // since when a person has stopped the lane; zero: not
+	lease    lease
+	writer   map[string]*process // who wrote an entry last
+}
+
+// lease says which process may send.
+type lease struct {
+	holder  *process
+	arrived time.Time // its last renewal
+}
+
+func newBooks(w *world) *books {
+	return &books{w: w, heard: make(map[string]bool), released: make(map[string]int), refused: make(map[string]bool), writer: make(map[string]*process)}
+}
+
+// fail notes that a promise is broken.
+func (b *books) fail(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	b.w.note("BROKEN %s", line)
+	b.broken = append(b.broken, line)
+}
+
+// post is asked when the first byte of a request goes out.
+func (b *books) post(p *process, batch consumer.Batch) {
+	if b == nil {
+		return
+	}
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	for _, it := range batch.Items {
+		s := b.w.entries["l."+it.Intent]
+		if in := s.intent; in.State != consumer.Started || in.Claims != it.Attempt || b.writer[it.Intent] != p {
+			b.fail("I3: a byte for %s, attempt %d, without a claim of this process: %s, claim %d", in.ID, it.Attempt, in.State, in.Claims)
+		}
+	}
+	if b.lease.holder != p {
+		b.fail("H12: a byte of a process that is not the owner")
+	}
+	if !b.stopped.IsZero() && b.stopped.Before(time.Now()) {
+		b.fail("a byte while the lane is paused")
+	}
+}
+
+// create is asked when a conversation was made.
+func (b *books) create(it consumer.Item) {
+	if b == nil {
+		return
+	}
+	most := 1
+	if !b.w.ids {
+		most += b.released[it.Intent]
+	}
+	if n := len(b.w.made[it.Intent]); n > most {
+		b.fail("I2: %s has %d conversations, %d allowed", it.Intent, n, most)
+	}
+	if n := b.w.alive(); n > b.w.limit {
+		b.fail("I5: %d conversations live, limit %d", n, b.w.limit)
+	}
+}
+
+// store is asked when the ledger takes an entry.
+func (b *books) store(p *process, old, next consumer.Intent) {
+	if b == nil {
+		return
+	}
+	id := next.ID
+	if next.N == old.N && next.State == old.State && len(next.History) == len(old.History) && old.N > 0 {
+		return // something to show to a person, and no change
+	}
+	b.writer[next.Key] = p
+	last := next.History[len(next.History)-1]
+	if next.N != old.N+1 || last.N != next.N || last.State != next.State {
+		b.fail("I8: %s went from n %d to n %d, with n %d in its history", id, old.N, next.N, last.N)
+	}
+	if n := len(next.History); n > 1 && n < consumer.HistoryLimit && (n != len(old.History)+1 || next.History[n-2].N != old.N) {
+		b.fail("I8: %s lost a line of its history", id)
+	}
+	switch {
+	case old.State == consumer.Ended && next.State != consumer.Ended, old.State == consumer.Created && next.State != consumer.Created && next.State != consumer.Ended:
+		b.fail("%s was %s and is %s", id, old.State, next.State)
+	case old.State == consumer.Started && next.State == consumer.Started && len(next.Others) == len(old.Others):
+		b.fail("I3: a claim of %s over a claim", id)
+	}
+	switch next.State {
+	case consumer.Started:
+		b.claim(old, next, last)
+	case consumer.Ended:
+		if !b.heard[next.Key+" ended"] {
+			b.fail("I8: the end of %s is written before it is told", id)
+		}
+	case consumer.Waiting, consumer.Dead:
+		if len(b.w.made[next.Key]) > 0 && b.released[next.Key] == 0 && !b.w.ids {
+			b.fail("I2: %s has a conversation and is %s", id, next.State)
+		}
+	}
+}
+
+// claim is store for a permission to send.
+func (b *books) claim(old, next consumer.Intent, last consumer.Transition) {
+	if last.By == "" && old.NotBefore.After(time.Now()) {
+		b.fail("I6: %s is claimed %v before its time", next.ID, time.Until(old.NotBefore))
+	}
+	if old.State == consumer.Doubt {
+		switch {
+		case last.By != "":
+			b.released[next.Key]++
+		case !b.w.ids:
+			b.fail("I2: the doubt of %s is sent again by itself", next.ID)
+		}
+	}
+}
+
+func (b *books) publish(kind string, ev event.Event) {
+	if b == nil {
+		return
+	}
+	var data consumer.OutcomeData
+	if err := ev.DataAs(&data); err != nil {
+		b.fail("an outcome that cannot be read: %v", err)
+	}
+	b.heard[data.Intent+" "+kind] = true
+}
+
+// ack is asked when the broker takes an acknowledgement: another message stands
+// for the event, or its state is durable and told.
+func (b *books) ack(r *record) {
+	if b == nil || r.key == "" || r.acked {
+		return
+	}
+	if slices.ContainsFunc(b.w.due.msgs, func(o *record) bool { return o != r && o.key == r.key && !o.acked }) ||
+		slices.ContainsFunc(b.w.events.msgs, func(o *record) bool { return o != r && o.key == r.key && !o.acked }) {
+		return
+	}
+	if in := b.w.entries["l."+r.key].intent; !b.durable(in) {
+		b.fail("I4: the last message of %s is acknowledged, which is %q", r.key, in.State)
+	}
+}
+
+// durable reports whether all that an entry's state promises was done.
+func (b *books) durable(in consumer.Intent) bool {
+	_, kept := b.w.letters[in.Key]
+	heard := func(kind string) bool { return b.heard[in.Key+" "+kind] }
+	switch in.State {
+	case consumer.Created:
+		return heard("created")
+	case consumer.Ended:
+		return heard("created") && heard("ended")
+	case consumer.Dead:
+		return kept && heard("rejected")
+	case consumer.Doubt:
+		return in.Settled() && kept && heard("doubt")
+	case consumer.Cancelled:
+		return true // told after it, by whoever cancelled it
+	case consumer.Waiting:
+		return in.Later && b.w.stillDue(in.Key)
+	default:
+		return false
+	}
+}
+
+// hold is asked when a process has fetched.
+func (b *books) hold(p *process) {
+	if b == nil {
+		return
+	}
+	n, now := 0, time.Now()
+	for _, s := range []*stream{b.w.events, b.w.due} {
+		for _, r := range s.msgs {
+			if r.holder == p && !r.acked && r.ready.After(now) {
+				n++
+			}
+		}
+	}
+	if n > b.most {
+		b.fail("I9: one process holds %d messages, %d allowed", n, b.most)
+	}
+}
+
+// lead is one event of a storm, and what may become of it.
+type lead struct {
+	key, id string
+	bad     bool // it cannot be sent
+	mended  bool // a person tried to correct it
+}
+
+// close holds the books against the ledger and the provider at the end, when
+// nothing runs any more: I1, I7.
+func (b *books) close(leads []*lead) {
+	w := b.w
+	if n := w.unacked(); n != 0 {
+		b.fail("I7: messages left: %d", n)
+	}
+	if len(w.entries) != len(leads) {
+		b.fail("I1: %d entries for %d events", len(w.entries), len(leads))
+	}
+	for _, l := range leads {
+		in := w.entries["l."+l.key].intent
+		made := len(w.made[l.key])
+		switch {
+		case !in.Settled():
+			b.fail("I7: %s is %q in the end: %s", l.id, in.State, in.Reason)
+		case !b.durable(in), in.State == consumer.Cancelled && !b.heard[in.Key+" cancelled"]:
+			b.fail("I1: %s is %s, and that is not told or kept", l.id, in.State)
+		case in.State == consumer.Ended && (l.bad && !l.mended || made == 0):
+			b.fail("I8: %s is ended with %d conversations", l.id, made)
+		case in.State == consumer.Dead && !l.bad && !b.refused[l.key]:
+			b.fail("I1: %s is dead without a reason: %s", l.id, in.Reason)
+		case in.State == consumer.Dead && made > 0 && b.released[l.key] == 0:
+			b.fail("I2: %s is dead and was called", l.id)
+		case in.State == consumer.Doubt && w.ids && !strings.Contains(in.Reason, "cannot be looked up"):
+			b.fail("I7: %s is in doubt although its provider takes our id: %s", l.id, in.Reason)
+		}
+	}
+}
+
+// findings are the first few.
+func (b *books) findings() string {
+	return strings.Join(b.broken[:min(len(b.broken), 10)], "\n")
+}

@@ -1,0 +1,69 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+// markKey is where the mark of how far the state was is kept (see
+// internal/guard).
+const markKey = "mark"
+
+// Mark returns the mark of how far the state was, nil if there is none, and its
+// revision.
+func (b *Broker) Mark(ctx context.Context) (data []byte, revision uint64, err error) {
+	r, err := b.readKey(ctx, markKey)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the mark: %w", err)
+	}
+	return r.data, r.revision, nil
+}
+
+// StoreMark stores the mark if the stored one still has the revision;
+// consumer.ErrConflict if it has not.
+func (b *Broker) StoreMark(ctx context.Context, data []byte, revision uint64) (uint64, error) {
+	var stored uint64
+	err := retry(ctx, budget, func(ctx context.Context) error {
+		var err error
+		stored, err = b.writeKey(ctx, keyWrite{key: markKey, data: data, expect: &revision})
+		if !outpaced(err) {
+			return err
+		}
+		r, err := b.readKey(ctx, markKey)
+		if err == nil && string(r.data) != string(data) { // else a copy whose answer was lost
+			err = consumer.ErrConflict
+		}
+		stored = r.revision
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store the mark: %w", err)
+	}
+	return stored, nil
+}
+
+// Floor returns the sequence in WEIR_EVENTS up to which a lane has acknowledged
+// everything; 0 if it never ran.
+func (b *Broker) Floor(ctx context.Context, lane string) (uint64, error) {
+	if err := checkLane(lane); err != nil {
+		return 0, fmt.Errorf("floor: %w", err)
+	}
+	var c jetstream.Consumer
+	err := retry(ctx, budget, func(ctx context.Context) error {
+		var err error
+		c, err = b.js.Consumer(ctx, StreamEvents, "weir-"+lane)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("floor of lane %s: %w", lane, err)
+	}
+	return c.CachedInfo().AckFloor.Stream, nil
+}

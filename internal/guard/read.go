@@ -1,0 +1,131 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	readBatch = 512
+	readWait  = 2 * time.Second
+)
+
+// message is one message of a stream, without its body if only headers were
+// asked for.
+type message struct {
+	subject  string
+	header   nats.Header
+	data     []byte
+	sequence uint64
+	time     time.Time
+}
+
+// reading says what is to be read of a stream.
+type reading struct {
+	stream  string
+	filter  string
+	from    uint64
+	to      uint64        // 0: to the end
+	headers bool          // without the bodies
+	pause   time.Duration // after each batch
+}
+
+// read gives each message that can be read, in the order of the sequences: most
+// of them through a consumer, for its speed, and what that left out, be it for an
+// error or because its replica was behind, from the leader.
+func (g *Guard) read(ctx context.Context, r reading, give func(message) error) error {
+	s, err := g.b.JetStream().Stream(ctx, r.stream)
+	if err == nil {
+		w := &walk{s: s, r: r, next: max(r.from, 1), give: give}
+		err = w.bulk(ctx)
+		for err == nil {
+			err = w.step(ctx)
+		}
+	}
+	if errors.Is(err, errEnd) || errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", r.stream, err)
+	}
+	return nil
+}
+
+// errEnd is a walk that has come as far as it was to.
+var errEnd = errors.New("the end")
+
+type walk struct {
+	s    jetstream.Stream
+	r    reading
+	next uint64 // the first sequence not yet looked at
+	give func(message) error
+}
+
+// bulk reads through a consumer as far as that goes.
+func (w *walk) bulk(ctx context.Context) error {
+	c, err := w.s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: w.next,
+		FilterSubject: w.r.filter, HeadersOnly: w.r.headers,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return nil //nolint:nilerr // the leader is asked instead
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = w.s.DeleteConsumer(ctx, c.CachedInfo().Name) // else the broker removes it in a minute
+	}()
+	for pending := c.CachedInfo().NumPending; pending > 0; {
+		batch, err := c.Fetch(int(min(pending, readBatch)), jetstream.FetchMaxWait(readWait))
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		if pending, err = w.batch(batch); err != nil {
+			return err
+		}
+		if err := rest(ctx, w.r.pause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch gives what one fetch brought, and returns how many are left; 0 also
+// where nothing came.
+func (w *walk) batch(batch jetstream.MessageBatch) (pending uint64, err error) {
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		if err != nil || meta.Sequence.Stream < w.next {
+			continue
+		}
+		pending = meta.NumPending
+		err = w.take(message{m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return pending, nil
+}
+
+// step reads the next message from the leader.
+func (w *walk) step(ctx context.Context) error {
+	m, err := w.s.GetMsg(ctx, w.next, jetstream.WithGetMsgSubject(w.r.filter))
+	if err != nil {
+		return err
+	}
+	return w.take(message{m.Subject, m.Header, m.Data, m.Sequence, m.Time})
+}
+
+func (w *walk) take(m message) error {
+	if w.r.to != 0 && m.sequence > w.r.to {
+		return errEnd
+	}
+	w.next = m.sequence + 1
+	return w.give(m)
+}
