@@ -132,10 +132,11 @@ func TestWeirKeepsSlotsFull(t *testing.T) {
 // whatever tells of the ends.
 func TestNothingPassesTheLimitWhereNobodyRefuses(t *testing.T) {
 	t.Parallel()
+	limiter := ratelimiter.Config{Limit: 20, Epsilon: 0.01}
 	for _, o := range []pacingtest.Options{
-		{Polls: pacingtest.PollAll},
-		{Polls: pacingtest.PollSample},
-		{Polls: pacingtest.PollAll, Hooks: true, Delay: 3 * time.Second},
+		{Limiter: limiter, Polls: pacingtest.PollAll},
+		{Limiter: limiter, Polls: pacingtest.PollSample},
+		{Limiter: limiter, Polls: pacingtest.PollAll, Hooks: true, Delay: 3 * time.Second},
 	} {
 		for _, headers := range []bool{false, true} {
 			if !headers && o.Polls == pacingtest.PollSample {
@@ -145,7 +146,6 @@ func TestNothingPassesTheLimitWhereNobodyRefuses(t *testing.T) {
 				t.Parallel()
 				for seed := range uint64(5) {
 					sc := pacingtest.Scenario{Limit: 20, Backlog: 400, Headers: headers, Lax: true}
-					o.Limiter = ratelimiter.Config{Limit: 20, Epsilon: 0.01}
 					if r := pacingtest.Run(sc, seed, pacingtest.Weir(o), nil); r.Highest > 20 || r.Over > 0 {
 						t.Errorf("seed %d: got %d calls at once, want at most 20", seed, r.Highest)
 					}
