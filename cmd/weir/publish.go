@@ -193,11 +193,11 @@ func (p *publisher) send(m message) (duplicate bool, err error) {
 	if notEvent == nil {
 		id = messageID(lane, ev)
 	}
-	duplicate, err = p.desk.broker.PublishEvent(p.app.ctx, lane, m.header, m.body, id)
+	placed, err := p.desk.broker.PublishEvent(p.app.ctx, lane, m.header, m.body, id)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return false, misfit{fmt.Errorf("the event has %d bytes, and the broker takes %d at most (its max_payload): %w", len(m.body), p.desk.broker.JetStream().Conn().MaxPayload(), err)}
 	}
-	return duplicate, err
+	return placed.Duplicate, err
 }
 
 // messageID is the same for the same event in the same lane, and another for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
@@ -39,19 +40,56 @@ func (b *Broker) Publish(ctx context.Context, lane, kind string, outcome event.E
 	return nil
 }
 
+// Placed is where a published event lies.
+type Placed struct {
+	Sequence uint64 // in WEIR_EVENTS; of a duplicate, that of the first one
+	// Duplicate says that the lane was given a message with this id within the
+	// last two minutes, and that this one was therefore dropped.
+	Duplicate bool
+}
+
 // PublishEvent gives an event to a lane and waits until the broker has stored
-// it. duplicate reports that the lane was given a message with this id within
-// the last two minutes, and that this one was therefore dropped. Without an id a
-// message whose confirmation was lost may be stored twice.
-func (b *Broker) PublishEvent(ctx context.Context, lane string, header map[string][]string, data []byte, msgID string) (duplicate bool, err error) {
+// it. Without an id a message whose confirmation was lost may be stored twice.
+func (b *Broker) PublishEvent(ctx context.Context, lane string, header map[string][]string, data []byte, msgID string) (Placed, error) {
 	if err := checkLane(lane); err != nil {
-		return false, fmt.Errorf("publish event: %w", err)
+		return Placed{}, fmt.Errorf("publish event: %w", err)
 	}
 	ack, err := b.publish(ctx, StreamEvents, newMsg("weir.events."+lane, msgID, foreign(header), data))
 	if err != nil {
-		return false, fmt.Errorf("publish event to lane %s: %w", lane, err)
+		return Placed{}, fmt.Errorf("publish event to lane %s: %w", lane, err)
 	}
-	return ack.Duplicate, nil
+	return Placed{ack.Sequence, ack.Duplicate}, nil
+}
+
+// Queued tells since when an intent's event lies at a sequence of a lane, whether
+// it was taken from there or not; ErrGone where it does not.
+func (b *Broker) Queued(ctx context.Context, lane, intent string, sequence uint64) (time.Time, error) {
+	if err := checkIntent(lane, intent); err != nil {
+		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
+	}
+	s, err := b.stream(ctx, StreamEvents)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
+	}
+	var m *jetstream.RawStreamMsg
+	err = retry(ctx, budget, func(ctx context.Context) (err error) {
+		if sequence == 0 { // the broker answers no such question
+			return nil
+		}
+		m, err = s.GetMsg(ctx, sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			m, err = nil, nil
+		}
+		return err
+	})
+	subject := "weir.events." + lane
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
+	case m == nil, m.Subject != subject && !strings.HasPrefix(m.Subject, subject+"."), !strings.HasPrefix(m.Header.Get(nats.MsgIdHdr), intent+"."):
+		return time.Time{}, fmt.Errorf("event %s at sequence %d: %w", intent, sequence, consumer.ErrGone)
+	}
+	return m.Time, nil
 }
 
 func newMsg(subject, id string, header nats.Header, data []byte) *nats.Msg {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 
+	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 )
 
@@ -63,10 +65,10 @@ func TestPublishEvent(t *testing.T) {
 		"ce-id": {"1"}, "Content-Type": {"application/json"}, "bad name": {"x"}, "": {"x"},
 		"nats-rollup": {"all"}, "Nats-TTL": {"1s"}, "WEIR-Replay": {"1"},
 	}
-	for n, want := range []bool{false, true} {
-		duplicate, err := b.PublishEvent(t.Context(), lane, header, []byte("x"), "id")
-		if err != nil || duplicate != want {
-			t.Fatalf("publish %d: got %v, %v; want %v", n, duplicate, err, want)
+	for n, want := range []broker.Placed{{Sequence: 1}, {Sequence: 1, Duplicate: true}} {
+		got, err := b.PublishEvent(t.Context(), lane, header, []byte("x"), "id")
+		if err != nil || got != want {
+			t.Fatalf("publish %d: got %+v, %v; want %+v", n, got, err, want)
 		}
 	}
 	m := fetch(t, events, 1)[0]
@@ -103,3 +105,31 @@ func TestLaneQuota(t *testing.T) {
 		t.Errorf("events stored: got %d, want 4: nothing may be dropped", n)
 	}
 }
+
+// An event is found where it lies, for its own lane and intent alone.
+func TestQueued(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	ctx := t.Context()
+	publish(t, b, "without an id")
+	at, err := b.PublishEvent(ctx, lane, nil, []byte("x"), key(1)+".0123abcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if since, err := b.Queued(ctx, lane, key(1), at.Sequence); err != nil || since.IsZero() {
+		t.Errorf("the event: got %v, %v; want its time", since, err)
+	}
+	for name, err := range map[string]error{
+		"another intent": gone(b.Queued(ctx, lane, key(2), at.Sequence)),
+		"another lane":   gone(b.Queued(ctx, "acme", key(1), at.Sequence)),
+		"another place":  gone(b.Queued(ctx, lane, key(1), 1)),
+		"no such place":  gone(b.Queued(ctx, lane, key(1), 99)),
+		"no place":       gone(b.Queued(ctx, lane, key(1), 0)),
+	} {
+		if !errors.Is(err, consumer.ErrGone) {
+			t.Errorf("%s: got %v, want ErrGone", name, err)
+		}
+	}
+}
+
+func gone(_ time.Time, err error) error { return err }
