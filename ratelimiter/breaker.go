@@ -58,7 +58,7 @@ const steps = 2
 type BreakerConfig struct {
 	// Failures in a row open the breaker. Default 5.
 	Failures int
-	// Open is how long it lets nothing through. Default 15 s.
+	// Open is how long it lets nothing through. Default 12 s.
 	Open time.Duration
 	// OnChange is told of each change of state, in order. It must not call the
 	// Breaker.
@@ -87,7 +87,7 @@ func NewBreaker(cfg BreakerConfig) *Breaker {
 		MaxRequests: steps,
 		// The library compares with "after": one less lets a timer of exactly
 		// Open find the breaker half-open. Never 0, which would mean a minute.
-		Timeout: max(1, cmp.Or(cfg.Open, 15*time.Second)-1),
+		Timeout: max(1, cmp.Or(cfg.Open, 12*time.Second)-1),
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return b.fatal || int(c.ConsecutiveFailures) >= failures
 		},

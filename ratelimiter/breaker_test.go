@@ -83,7 +83,7 @@ func TestBreakerHalfOpen(t *testing.T) {
 		b := opened(t, ratelimiter.BreakerConfig{OnChange: func(from, to string) {
 			changes = append(changes, from+" to "+to)
 		}})
-		time.Sleep(15*time.Second - 1)
+		time.Sleep(12*time.Second - 1)
 		wantBreaker(t, b, "open", ratelimiter.None)
 		time.Sleep(time.Nanosecond)
 		if got := len(changes); got != 1 {

@@ -13,6 +13,9 @@ type tells struct {
 	looked time.Time     // the latest Look
 	misses int           // looks since then of which nothing was told
 	debt   int           // answers that must count what was created shortly before, after one that did not
+	left   int           // what remained by the latest reading
+	unseen birth         // what an answer created and did not count, until a status does; n 0: nothing
+	late   share         // of the answers that created something, those that did not count it
 }
 
 // longDebt is how many answers in a row must count the conversations of shortly
@@ -97,20 +100,25 @@ func (l *Limiter) unseen(o Outcome) int {
 // headers do not even count what it created itself proves that they lag behind,
 // or count something else. So does one that does not count the recent
 // conversations, at least half of them, which were created shortly before it: a
-// number of requests at work counts itself, and little else.
-func (t *tells) note(o Outcome, mean time.Duration, recent int) {
+// number of requests at work counts itself, and little else. By how much they lag
+// is forgotten by and by once they do not; or at any rate (forget) where a request
+// too many is refused, and tells it anew.
+func (t *tells) note(o Outcome, mean time.Duration, recent int, forget bool) {
 	r := o.Reading
 	t.ok = r.UnitKnown && r.Limit >= 0 && r.Remaining >= 0
-	t.limit = r.Limit
+	t.limit, t.left = r.Limit, r.Remaining
 	if !t.ok {
 		return
 	}
-	if t.lag = time.Duration(float64(t.lag) * 0.998); t.lag < mean/10_000 {
-		t.lag = 0
+	if forget || t.late < 0.5 {
+		if t.lag = time.Duration(float64(t.lag) * 0.998); t.lag < mean/10_000 {
+			t.lag = 0
+		}
 	}
 	used := r.Limit - r.Remaining
 	if o.Sent == 0 {
 		t.misses = 0
+		t.measure(o, used, mean)
 		if 2*used < recent { // a status may be answered from another place, that lags
 			t.debt, t.proven = longDebt, false
 		}
@@ -125,11 +133,40 @@ func (t *tells) note(o Outcome, mean time.Duration, recent int) {
 		t.proven = used >= o.Created && t.debt == 0
 		if used < o.Created {
 			t.own = false
-			t.lag = min(max(2*t.lag, mean/15), mean/5)
+			t.late = 1
+			if t.lag == 0 || 4*used <= o.Created { // else it is known, and shows again
+				t.lag = min(max(2*t.lag, mean/15), mean/5)
+			}
+			if 4*used <= o.Created {
+				t.unseen = birth{at: o.Began, n: o.Created}
+			}
 		} else if o.Created == o.Sent && r.Remaining < o.Created {
 			t.own = true // before, there was room for all of them
 		}
 	}
+}
+
+// lateness learns whether an answer counts what its own request created: if so,
+// less remains than by the reading just before it.
+func (t *tells) lateness(o Outcome) {
+	if o.Created > 0 && o.Created == o.Sent && o.Reading.Remaining >= 0 {
+		t.late.say(o.Reading.Remaining > t.left-o.Created)
+	}
+}
+
+// measure learns how far the headers lag behind from the first status that counts
+// what the answer which created it did not. They may never.
+func (t *tells) measure(o Outcome, used int, mean time.Duration) {
+	age := o.Done.Sub(t.unseen.at)
+	switch {
+	case t.unseen.n == 0:
+		return
+	case 2*used >= t.unseen.n:
+		t.lag = min(t.lag, age)
+	case age <= mean/5:
+		return
+	}
+	t.unseen = birth{}
 }
 
 // recent counts the conversations that were created shortly before a request, and

@@ -58,6 +58,64 @@ func TestLook(t *testing.T) {
 	d.wantsLook(false, time.Minute)
 }
 
+// Headers that do not count what their own answer created lag behind. By how much
+// is measured at once, and is not forgotten while they do; what shows so much later
+// is made up for by looking up to twice as often.
+func TestLookAtHeadersThatLag(t *testing.T) {
+	t.Parallel()
+	const step = 500 * time.Millisecond
+	d := newDesk(t, ratelimiter.Config{Limit: 20, Looks: true})
+	d.post(20, 20, false, counts(20, 20)...)
+	for range 4 {
+		d.wants(0, 0)
+		d.wantsLook(false, step)
+		d.after(step)
+		d.wantsLook(true, 0)
+		d.answer(0, 0, false, counts(20, 20)...)
+	}
+	d.after(step)
+	d.wantsLook(true, 0)
+	d.answer(0, 0, false, counts(20, 0)...) // 2.5 s after
+	d.wantsLook(false, tau/2)
+	for range 1000 {
+		d.after(tau / 2)
+		d.wantsLook(true, 0)
+		d.answer(0, 0, false, counts(20, 0)...)
+	}
+	d.after(tau / 2)
+	d.wantsLook(true, 0)
+	d.answer(0, 0, false, counts(20, 1)...)
+	d.post(1, 1, false, counts(20, 1)...)
+	d.after(2400 * time.Millisecond)
+	d.wantsLook(true, 0)
+	d.answer(0, 0, false, counts(20, 1)...)
+	d.wants(0, 0)  // it may be the one that was filled
+	for range 10 { // they do not lag any more
+		d.after(tau)
+		d.answer(0, 0, false, counts(20, 1)...)
+		d.post(1, 1, false, counts(20, 0)...)
+	}
+	d.wantsLook(false, tau)
+}
+
+// Headers that never count what was created are not asked over and over.
+func TestLookAtHeadersThatNeverCount(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, ratelimiter.Config{Limit: 20, Looks: true})
+	d.post(20, 20, false, counts(20, 20)...)
+	looks := 0
+	for range 600 {
+		d.after(100 * time.Millisecond)
+		if due, _ := d.l.Look(d.now); due {
+			looks++
+			d.answer(0, 0, false, counts(20, 20)...)
+		}
+	}
+	if looks > 30+25 { // a fifth of the mean call each half second, then as usual
+		t.Errorf("looks in a minute: got %d, want at most 55", looks)
+	}
+}
+
 // A status that tells nothing is not asked for again and again, and probes go on
 // as far as the own books allow.
 func TestLookThatTellsNothing(t *testing.T) {

@@ -95,8 +95,11 @@ func (l *Limiter) read(o Outcome) bool {
 	if !r.Concurrency || o.Began.Before(l.counted) {
 		return false
 	}
+	if l.tells.ok && o.Began.Sub(l.counted) < l.tau()/2 {
+		l.tells.lateness(o)
+	}
 	l.counted = o.Began
-	l.tells.note(o, l.mean, l.recent(o))
+	l.tells.note(o, l.mean, l.recent(o), l.cfg.Probe == ProbePost)
 	if l.tells.debt > 0 {
 		l.gone = 0 // what they showed of ends is not known any more
 	}

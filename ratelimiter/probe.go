@@ -94,8 +94,13 @@ func (l *Limiter) Look(now time.Time) (due bool, next time.Time) {
 	}
 	at, _ := l.blocked()
 	tau := l.tau()
-	if l.told.most() { // a net for those that are not
+	switch {
+	case l.tells.unseen.n > 0: // by how much they lag behind is being measured
+		tau = l.mean / 150
+	case l.told.most(): // a net for those that are not
 		tau = min(longestTau, l.mean/5)
+	case l.tells.late > 0.5: // a slot shows so much later
+		tau = max(tau/2, tau-2*l.tells.lag)
 	}
 	for _, after := range []time.Time{l.counted, l.tells.looked} {
 		if t := after.Add(tau); t.After(at) {

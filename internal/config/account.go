@@ -154,5 +154,5 @@ func (s *Settings) defaults() {
 	s.Pacing = Pacing{Preset: "frugal", MeanCall: 75 * time.Second, Probe: ProbeAuto}
 	s.Timeout = 15 * time.Second
 	s.MaxCall = time.Hour
-	s.Breaker = Breaker{Failures: 5, Open: 15 * time.Second}
+	s.Breaker = Breaker{Failures: 5, Open: 12 * time.Second}
 }

@@ -71,7 +71,7 @@ func defaults() config.Settings {
 		Limit: 20, Limits: map[string]int{"": 20}, Pacing: config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second, Probe: "auto"},
 		Timeout: 15 * time.Second, MaxCall: time.Hour,
 		FullWhen: []string{"concurren", "capacity", "slot", "limit", "busy", "too many"},
-		Breaker:  config.Breaker{Failures: 5, Open: 15 * time.Second},
+		Breaker:  config.Breaker{Failures: 5, Open: 12 * time.Second},
 	}
 }
 

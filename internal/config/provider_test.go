@@ -63,7 +63,7 @@ func TestAnyreachFillsInDefaults(t *testing.T) {
 			AgentNumber: "required", VisibleAfter: 30 * time.Second,
 			Pacing:  config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second, Probe: "auto"},
 			Timeout: 15 * time.Second, MaxCall: time.Hour,
-			Breaker: config.Breaker{Failures: 5, Open: 15 * time.Second},
+			Breaker: config.Breaker{Failures: 5, Open: 12 * time.Second},
 		},
 		Lanes: []config.Lane{{
 			Name: "initech", Label: "initech", Weight: 1, Batch: 1, DoubtLimit: 5,
@@ -96,7 +96,7 @@ func TestAnyreachReadsEveryKey(t *testing.T) {
 		AgentNumber: "any", VisibleAfter: time.Minute,
 		Pacing:  config.Pacing{Preset: "frugal", MeanCall: 75 * time.Second, Probe: "auto"},
 		Timeout: 15 * time.Second, MaxCall: time.Hour, RefusedStatuses: []int{503},
-		Headers: config.Headers{Limit: "X-Lines"}, Breaker: config.Breaker{Failures: 5, Open: 15 * time.Second},
+		Headers: config.Headers{Limit: "X-Lines"}, Breaker: config.Breaker{Failures: 5, Open: 12 * time.Second},
 	}
 	if diff := cmp.Diff(want, got.Settings); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
