@@ -1,0 +1,42 @@
+// Package owner decides which of several processes does what only one of them
+// may do at a time: send for an account, and look after the state. The processes
+// are replicas of each other and share nothing but a few keys in the broker.
+//
+// # The keys
+//
+// Each replica has a key of its own, own.replica.<id>, which it writes anew each
+// fifth of its TTL: its lease. Each duty has one, own.duty.<name>, which says
+// whose it is: the term of one replica, with an epoch that rises each time
+// somebody takes it. Both are written by compare-and-set alone.
+//
+// # Who
+//
+// A duty belongs to the replica that wins a hash of both names among those that
+// are alive and know it (rendezvous hashing), so that all agree without talking
+// and little moves when one comes or goes. Whoever has it and should not gives it
+// up: it ends what is under way, says so in the duty's key, and the next one
+// takes it at once. A replica that is asked to stop does the same with all it has.
+//
+// # Why never two
+//
+// A replica may act on a term only while less than 4/5 of its TTL have passed
+// since it sent its last renewal that succeeded (Term.Held). Another one takes its
+// duties only after a whole TTL in which it saw no renewal arrive, both by their
+// own clocks, and after it has removed the replica's key at the very revision that
+// it saw last: a renewal that is still on its way, or that it did not see, makes
+// the removal fail, and from the removal on none can succeed. So two terms of a
+// duty never overlap while the clocks run at the same rate within 20 % (H12),
+// whatever was stopped, late, lost or sent twice.
+//
+// A replica whose key is gone, or is not as it wrote it, has lapsed: it goes on
+// under a new id, and none of its terms holds any more. What nobody took meanwhile
+// it may take back by compare-and-set without ending what it does; a duty that
+// others come after it has to begin anew. So whoever puts an old backup of the
+// keys back finds that nobody acts on them.
+//
+// # After
+//
+// A duty may come after another: it is taken, and taken back, only while a living
+// replica has that one and has said that it is ready. Accounts come after the
+// look at the state, which says whether anything of it was lost.
+package owner

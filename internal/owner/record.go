@@ -1,0 +1,125 @@
+package owner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Store is what is needed of the broker: small keys, read from its leader.
+// internal/broker implements it.
+type Store interface {
+	// Keys calls seen with the newest record of each key that begins with prefix
+	// and was written at or after the revision from, in the order of their
+	// revisions. Data is nil if the key is gone; removed says that somebody removed
+	// it, rather than that it ran out.
+	Keys(ctx context.Context, prefix string, from uint64, seen func(key string, revision uint64, data []byte, removed bool, at time.Time)) error
+	// Key returns the newest record of a key; revision 0 if there is none.
+	Key(ctx context.Context, key string) (data []byte, revision uint64, err error)
+	// WriteKey writes a key once, if its newest record still has the revision;
+	// consumer.ErrConflict if not. Nil data remove it. The record runs out after
+	// ttl, in whole seconds; 0 is never. After any other error it may have been
+	// written, or may still be.
+	WriteKey(ctx context.Context, key string, data []byte, revision uint64, ttl time.Duration) (uint64, error)
+}
+
+// The keys.
+const (
+	prefix        = "own."
+	replicaPrefix = prefix + "replica."
+	dutyPrefix    = prefix + "duty."
+)
+
+// format is the major version of both records. It rises only when an older Weir
+// could no longer act rightly on what a newer one wrote.
+const format = 1
+
+// member is what a replica says of itself.
+type member struct {
+	V      int           `json:"v"`
+	ID     string        `json:"id"` // fresh with each start and each lapse
+	Holder string        `json:"holder"`
+	TTL    time.Duration `json:"ttl"`             // in nanoseconds
+	Duties []string      `json:"duties"`          // those that it may be given; none while it is stopping
+	First  []string      `json:"first,omitempty"` // of these, those that it is given before others
+}
+
+// post says whose a duty is.
+type post struct {
+	V       int           `json:"v"`
+	Replica string        `json:"replica"` // its id
+	Holder  string        `json:"holder"`
+	TTL     time.Duration `json:"ttl"`
+	Epoch   uint64        `json:"epoch"` // rises each time it is taken
+	Since   time.Time     `json:"since"` // when it was taken
+	Free    bool          `json:"free,omitempty"`
+	Ready   bool          `json:"ready,omitempty"`
+}
+
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("owner: a record does not encode: " + err.Error())
+	}
+	return data
+}
+
+// decode reads a stored record. One of a newer Weir, or one that cannot be read,
+// is an error: nothing may be concluded from it.
+func decode(key string, data []byte, into any) error {
+	var v struct {
+		V int `json:"v"`
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("key %s cannot be read: %w", key, err)
+	}
+	if v.V > format {
+		return fmt.Errorf("key %s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", key, v.V, format)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("key %s cannot be read: %w", key, err)
+	}
+	return nil
+}
+
+// Standing is who has a duty, as a bystander sees it.
+type Standing struct {
+	Duty   string    `json:"duty"`
+	Holder string    `json:"holder"` // names the process; empty while nobody has it
+	Epoch  uint64    `json:"epoch"`
+	Since  time.Time `json:"since"`
+	// Alive says that the holder has a lease; one that was killed has it for a TTL
+	// and as long as nobody else is there to notice.
+	Alive   bool      `json:"alive"`
+	Renewed time.Time `json:"renewed,omitzero"` // by the broker's clock
+}
+
+// Standings returns who has which duty, by duty.
+func Standings(ctx context.Context, s Store) (map[string]Standing, error) {
+	all := make(map[string]Standing)
+	posts := make(map[string]post)
+	renewed := make(map[string]time.Time)
+	err := s.Keys(ctx, prefix, 0, func(key string, _ uint64, data []byte, _ bool, at time.Time) {
+		if id, ok := strings.CutPrefix(key, replicaPrefix); ok && data != nil {
+			renewed[id] = at
+		}
+		var p post
+		if duty, ok := strings.CutPrefix(key, dutyPrefix); ok && data != nil && decode(key, data, &p) == nil {
+			posts[duty] = p
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("who owns what: %w", err)
+	}
+	for duty, p := range posts {
+		st := Standing{Duty: duty, Epoch: p.Epoch, Since: p.Since}
+		if !p.Free {
+			st.Holder = p.Holder
+			st.Renewed, st.Alive = renewed[p.Replica], !renewed[p.Replica].IsZero()
+		}
+		all[duty] = st
+	}
+	return all, nil
+}
