@@ -23,7 +23,8 @@
 // [Weir] is the product's ratelimiter.Limiter and Breaker, driven as the engine
 // drives them: one lane with a backlog, a window of requests under way, GETs for
 // the ends of calls. The others are models: an oracle that knows each end at once,
-// and what people write who have no pacer.
+// and what people write who have no pacer. [Replicas] are several of the product's,
+// of which one owns the account: they are killed, and take over from each other.
 //
 // # What is not modelled
 //

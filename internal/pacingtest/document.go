@@ -10,7 +10,7 @@ import (
 func (l *Lab) Document() string {
 	var b strings.Builder
 	for _, part := range []func() string{
-		l.goals, l.atTwenty, l.scale, l.poisson, l.changes, l.neighbours, l.outage, l.lag, l.retryAfter, l.webhooks, replicas,
+		l.goals, l.atTwenty, l.scale, l.poisson, l.changes, l.neighbours, l.outage, l.lag, l.retryAfter, l.webhooks, l.replicas,
 	} {
 		b.WriteString(part() + "\n")
 	}
@@ -178,9 +178,4 @@ func (l *Lab) webhooks() string {
 	head, scenarios := columns(backlog(20))
 	return "## Webhooks\n\nA webhook frees its slot at once; the engine then asks the provider, whose word alone ends a conversation. Calls whose webhook is lost are found by asking.\n\n" +
 		l.table(head, scenarios, rows, efficiency)
-}
-
-// replicas has the place of what is not built.
-func replicas() string {
-	return "## Replicas\n\nAn account has one owner, so R = 1, 2, 4 and 8 replicas are one pacer, whatever R is: one process works in this version. There is nothing to measure until accounts are spread over replicas (decision 0003).\n"
 }

@@ -163,6 +163,56 @@ func TestNothingPassesTheLimitWhereNobodyRefuses(t *testing.T) {
 	}
 }
 
+// Promise 3, while the owner of the account is killed, or stopped, each minute.
+func TestNothingPassesTheLimitWhenTheOwnerChanges(t *testing.T) {
+	t.Parallel()
+	limiter := ratelimiter.Config{Limit: 20}
+	for name, o := range map[string]pacingtest.Options{
+		"polls": {Limiter: limiter, Polls: pacingtest.PollAll},
+		"hooks": {Limiter: limiter, Polls: pacingtest.PollAll, Hooks: true, Delay: 200 * time.Millisecond, Confirm: true},
+	} {
+		for _, headers := range []bool{false, true} {
+			for _, gently := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, headers %v, gently %v", name, headers, gently), func(t *testing.T) {
+					t.Parallel()
+					sc := pacingtest.Scenario{Limit: 20, Backlog: 400, Headers: headers, Lax: true}
+					for seed := range uint64(5) {
+						f := pacingtest.Fleet{Replicas: 2, Every: time.Minute, Gently: gently}
+						r := pacingtest.Run(sc, seed, pacingtest.Replicas(f, o), nil)
+						if r.Highest != 20 || r.Over > 0 {
+							t.Errorf("seed %d: got %d calls at once, want 20", seed, r.Highest)
+						}
+						if r.Created > 400 || r.Created < 390 {
+							t.Errorf("seed %d: got %d calls of 400 leads", seed, r.Created)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Replicas that stand by change nothing, and those that are killed little.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	sc := backlog(false, true)
+	o := pacingtest.Options{Limiter: ratelimiter.Config{Limit: 20}, Polls: pacingtest.PollAll}
+	run := func(f pacingtest.Fleet) pacingtest.Result {
+		return pacingtest.Run(sc, 1, pacingtest.Replicas(f, o), nil)
+	}
+	one := run(pacingtest.Fleet{Replicas: 1})
+	if eight := run(pacingtest.Fleet{Replicas: 8}); !reflect.DeepEqual(one, eight) {
+		t.Errorf("eight replicas: got %+v\nwant what one does: %+v", eight, one)
+	}
+	if alone := pacingtest.Run(sc, 1, pacingtest.Weir(o), nil); !reflect.DeepEqual(one, alone) {
+		t.Errorf("without a fleet: got %+v\nwant what one replica does: %+v", alone, one)
+	}
+	killed := run(pacingtest.Fleet{Replicas: 1, Every: 10 * time.Minute})
+	if a, b := ratio(sc, 1, one), ratio(sc, 1, killed); b >= a || b < a-0.04 {
+		t.Errorf("killed each ten minutes: got a ratio of %.4f, want somewhat less than %.4f", b, a)
+	}
+}
+
 // An outage costs few requests, and the slots are full again soon.
 func TestOutage(t *testing.T) {
 	t.Parallel()

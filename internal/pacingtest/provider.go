@@ -2,6 +2,8 @@ package pacingtest
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -45,12 +47,34 @@ func (w *world) post(leads []int, done func(answer)) {
 		w.r.Posts++
 	}
 	w.sent()
+	r := &request{leads: leads}
+	w.coming = append(w.coming, r)
 	w.in(w.trip(), func() {
+		w.coming = slices.DeleteFunc(w.coming, func(other *request) bool { return other == r })
+		if r.lost {
+			return
+		}
 		if !w.tell(&a) {
 			w.create(leads, &a)
 		}
 		w.in(w.trip(), func() { a.done = w.now; done(a) })
 	})
+}
+
+// request is one that is on its way to the provider.
+type request struct {
+	leads []int
+	lost  bool
+}
+
+// cut tells that whoever sent what is on its way is no more. Half of that never
+// arrives, and nobody asks for it again.
+func (w *world) cut(rng *rand.Rand) {
+	for _, r := range w.coming {
+		if r.lost = rng.IntN(2) == 0; r.lost {
+			w.missing -= len(r.leads)
+		}
+	}
 }
 
 // get asks for the call of a lead. It counts as a look if its headers are what is

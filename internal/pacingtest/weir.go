@@ -45,6 +45,7 @@ type slot struct {
 	asked   time.Duration // when it was last asked for, or made
 	polling bool
 	held    bool
+	doubt   bool // whether there is a call is not known, and cannot be asked
 }
 
 type weir struct {
@@ -68,6 +69,9 @@ type weir struct {
 	shown   float64
 	lengths []time.Duration // of the newest calls that were seen to end
 	heard   float64         // share of the ends that webhooks told of
+	ledger  ledger          // what outlives this process; nil: nothing does
+	dead    bool
+	drained func() // called once nothing is under way any more; not nil: nothing more is sent
 }
 
 // start is when the limiter's time begins.
@@ -99,6 +103,7 @@ func (c *weir) start(w *world) {
 			}
 		}
 	}
+	c.adopt()
 	w.in(time.Second, c.expire)
 }
 
@@ -109,6 +114,16 @@ func (c *weir) at(d time.Duration) time.Time { return start.Add(d) }
 
 // plan takes what is permitted, asks for what may have ended, or sets its timer.
 func (c *weir) plan() {
+	if c.dead {
+		return
+	}
+	if c.drained != nil {
+		if c.flying == 0 {
+			c.dead = true
+			c.drained()
+		}
+		return
+	}
 	for len(c.w.waiting) > 0 {
 		n, next := c.permit()
 		if n == 0 {
@@ -122,6 +137,7 @@ func (c *weir) plan() {
 		}
 		c.l.Take(len(leads))
 		c.flying++
+		c.ledger.claim(leads, c.w.now)
 		c.send(leads)
 	}
 	c.pollEnds()
@@ -208,6 +224,11 @@ func (c *weir) send(leads []int) {
 		}
 	}
 	c.w.post(leads, func(a answer) {
+		if c.dead { // nobody hears it: what was not created is a doubt that no call ends
+			c.w.missing -= len(leads) - a.created
+			return
+		}
+		c.ledger.answered(leads, a.created)
 		o := ratelimiter.Outcome{
 			Began: c.at(a.began), Done: c.at(a.done), Sent: len(leads), Created: a.created, Full: a.full, Reading: c.reading(a),
 		}
@@ -291,9 +312,10 @@ func (c *weir) patience(age, wait, seen time.Duration) time.Duration {
 	}
 	if len(longer) >= 4 {
 		slices.Sort(longer)
-		wait = min(max(longer[len(longer)/5]-age, wait/4), 2*wait)
+		wait = min(max(longer[len(longer)/7]-age, wait/4), 2*wait)
 	}
-	return min(time.Duration(float64(wait)/(1-min(c.heard, 15.0/16))), 2*c.mean())
+	heard := min(c.heard, 31.0/32)
+	return min(time.Duration(float64(wait)/(1-heard*heard*heard)), 2*c.mean())
 }
 
 func (c *weir) firstPoll() time.Duration {
@@ -334,7 +356,7 @@ func (c *weir) pollEnds() {
 // with the same the oldest.
 func first(all []*slot, of func(*slot) time.Duration) (best *slot) {
 	for _, s := range all {
-		if s.held && !s.polling && (best == nil || of(s) < of(best)) {
+		if s.held && !s.polling && !s.doubt && (best == nil || of(s) < of(best)) {
 			best = s
 		}
 	}
@@ -351,6 +373,9 @@ func (c *weir) ask(s *slot, look bool) {
 	c.polling++
 	s.polling, s.asked = true, c.w.now
 	c.w.get(s.lead, look, func(a answer) {
+		if c.dead {
+			return
+		}
 		c.polling--
 		s.polling = false
 		if !a.failed {
@@ -370,7 +395,8 @@ func (c *weir) ask(s *slot, look bool) {
 			c.shown += (float64(a.length) - c.shown) / c.seen
 			c.l.Learn(c.mean())
 			c.lengths = append(c.lengths[max(0, len(c.lengths)-63):], a.length)
-			c.heard -= c.heard / 8
+			c.heard -= c.heard / 16
+			delete(c.ledger, s.lead)
 			c.ended(s)
 		}
 		c.plan()
@@ -389,7 +415,7 @@ func (c *weir) ended(s *slot) {
 // hook hears of the end of a call.
 func (c *weir) hook(lead int) {
 	s := c.slots[lead]
-	if c.known[lead] && s == nil {
+	if c.dead || c.known[lead] && s == nil {
 		return // it was found by asking
 	}
 	if s == nil {
@@ -397,15 +423,20 @@ func (c *weir) hook(lead int) {
 		return
 	}
 	c.ended(s)
-	c.heard += (1 - c.heard) / 8
+	c.heard += (1 - c.heard) / 16
 	if c.o.Confirm {
-		c.w.get(lead, false, func(answer) {})
+		c.w.get(lead, false, func(answer) { delete(c.ledger, lead) })
+	} else {
+		delete(c.ledger, lead)
 	}
 	c.plan()
 }
 
 // expire frees the slots whose calls cannot live any more.
 func (c *weir) expire() {
+	if c.dead {
+		return
+	}
 	for _, s := range c.order {
 		if c.slots[s.lead] == s && c.w.now-s.since > maxCall {
 			c.ended(s)

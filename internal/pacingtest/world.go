@@ -25,6 +25,7 @@ type lead struct {
 type world struct {
 	clock
 	sc    Scenario
+	seed  uint64
 	rng   *rand.Rand // of arrivals
 	trips *rand.Rand // of round trips
 	crowd *rand.Rand // of others' calls
@@ -37,6 +38,7 @@ type world struct {
 	ours    int
 	others  int
 	used    []sample // of ours and others, for headers that lag
+	coming  []*request
 
 	onEnd   func(lead int) // tells that a call ended
 	handled func(n int)    // tells that a request for n calls was handled
@@ -59,7 +61,7 @@ func Run(sc Scenario, seed uint64, c Client, sleep func(time.Duration)) Result {
 		sc.RoundTrip = 120 * time.Millisecond
 	}
 	w := &world{
-		sc: sc, limit: sc.Limit, c: c, sleep: sleep, mark: -1,
+		sc: sc, seed: seed, limit: sc.Limit, c: c, sleep: sleep, mark: -1,
 		rng: rand.New(rand.NewPCG(seed, 1)), trips: rand.New(rand.NewPCG(seed, 2)), crowd: rand.New(rand.NewPCG(seed, 3)),
 	}
 	w.r.Filled = -1
