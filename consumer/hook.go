@@ -3,8 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -86,53 +84,14 @@ func (e *Engine) Hook(ctx context.Context, name string, body []byte, header map[
 	if ln == nil {
 		return ErrNoWebhook
 	}
-	reports, err := ln.read(body, header)
+	reports, err := ReadHook(ln.lg, ln.a.cfg.Provider, body, header)
+	if errors.Is(err, ErrUnreadable) {
+		ln.count(func(c *HookCounts) { c.Unreadable++ })
+	}
 	if err != nil {
 		return err
 	}
-	rumours := make([]*rumour, len(reports))
-	for i, r := range reports {
-		rumours[i] = ln.hear(r)
-	}
-	for _, u := range rumours {
-		err = worse(err, u.await(ctx))
-	}
-	return err
-}
-
-// Witness is Hook for a report that was read already.
-func (e *Engine) Witness(ctx context.Context, name string, r Report) error {
-	ln := e.lanes[name]
-	if ln == nil {
-		return ErrNoWebhook
-	}
-	return ln.hear(r).await(ctx)
-}
-
-// read lets the provider's client read a webhook. One that panics has read
-// nothing.
-func (ln *lane) read(body []byte, header map[string][]string) (reports []Report, err error) {
-	l, ok := ln.a.cfg.Provider.(Listener)
-	if !ok {
-		return nil, ErrNoWebhook
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			ln.lg.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("a webhook made the provider client panic")
-			err = ErrUnreadable
-		}
-		ln.count(func(c *HookCounts) {
-			c.Received += uint64(len(reports))
-			if err != nil {
-				c.Unreadable++
-			}
-		})
-	}()
-	reports, err = l.Hook(body, header)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
-	}
-	return reports[:min(len(reports), mostReports)], nil
+	return e.Hear(ctx, name, reports)
 }
 
 // worse is the error that decides about a webhook of several reports: one that

@@ -20,7 +20,7 @@ func (p *process) tell(t *testing.T, conversation, intent string, attempt int) e
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	return p.engine.Witness(ctx, "l", consumer.Report{Conversation: conversation, Intent: intent, Attempt: attempt, Ended: true})
+	return p.engine.Hear(ctx, "l", []consumer.Report{{Conversation: conversation, Intent: intent, Attempt: attempt, Ended: true}})
 }
 
 // first is the first conversation of an intent.
@@ -471,7 +471,7 @@ func TestH13AFloodIsBounded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		for i := range 5000 {
-			_ = p.engine.Witness(ctx, "l", consumer.Report{Conversation: fmt.Sprint("conv_", i), Intent: key, Ended: true})
+			_ = p.engine.Hear(ctx, "l", []consumer.Report{{Conversation: fmt.Sprint("conv_", i), Intent: key, Ended: true}})
 		}
 		began := time.Now()
 		time.Sleep(4 * time.Minute)
@@ -576,7 +576,7 @@ func (w *world) deliver(ctx context.Context, p *process, id string, it consumer.
 			return
 		}
 		wait, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := p.engine.Witness(wait, "l", consumer.Report{Conversation: id, Intent: it.Intent, Attempt: it.Attempt, Ended: true})
+		err := p.engine.Hear(wait, "l", []consumer.Report{{Conversation: id, Intent: it.Intent, Attempt: it.Attempt, Ended: true}})
 		cancel()
 		if !errors.Is(err, consumer.ErrLater) {
 			return

@@ -102,5 +102,5 @@ func (s *spreader) send(over <-chan struct{}, r consumer.Report, at time.Duratio
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_ = p.engine.Witness(ctx, "l", r)
+	_ = p.engine.Hear(ctx, "l", []consumer.Report{r})
 }

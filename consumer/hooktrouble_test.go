@@ -82,7 +82,7 @@ func TestH10AWebhookAtAnotherLanesAddressStopsTheSecondCall(t *testing.T) {
 		w.do(func() { w.gone = true })
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		err := p.engine.Witness(ctx, "hooked", consumer.Report{Conversation: w.first(key), Intent: key, Attempt: 1})
+		err := p.engine.Hear(ctx, "hooked", []consumer.Report{{Conversation: w.first(key), Intent: key, Attempt: 1}})
 		if !errors.Is(err, consumer.ErrLater) {
 			t.Errorf("while the provider does not answer: got %v, want %v", err, consumer.ErrLater)
 		}

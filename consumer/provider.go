@@ -47,10 +47,10 @@ type Listener interface {
 // can send it, so that all of it is a reason to look and none of it is believed
 // (H13).
 type Report struct {
-	Conversation string // in the webhook's spelling, which the API may not know; empty if it names none
-	Intent       string // echoed weir_intent; empty if not echoed
-	Attempt      int    // echoed weir_attempt; 0 if not echoed
-	Ended        bool
+	Conversation string `json:"conversation,omitempty"` // in the webhook's spelling, which the API may not know; empty if it names none
+	Intent       string `json:"intent,omitempty"`       // echoed weir_intent; empty if not echoed
+	Attempt      int    `json:"attempt,omitempty"`      // echoed weir_attempt; 0 if not echoed
+	Ended        bool   `json:"ended,omitempty"`
 }
 
 // Errors of Provider.Conversation.

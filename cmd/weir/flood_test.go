@@ -258,7 +258,7 @@ func plainBroker(t *testing.T, opts server.Options) (*killed, *broker.Broker) {
 
 // smallRooms is startService for a broker with little storage.
 func smallRooms(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*service, error) {
-	s := &service{lg: lg, cfg: cfg}
+	s := newService(lg, cfg)
 	bc := brokerConfig(cfg)
 	bc.Room = broker.Room{Events: 2 << 20, Outcomes: 2 << 20, Dead: 2 << 20}
 	var err error
@@ -271,7 +271,7 @@ func smallRooms(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*se
 	if err := s.broker.Provision(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.arm(ctx)
+	return s, s.arm()
 }
 
 // TestFault26AForeignStreamTakesAllStorage fills a broker's storage from outside

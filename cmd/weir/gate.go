@@ -32,14 +32,14 @@ const whatNext = "nothing is sent; read docs/restore.md, then: weir release"
 func (s *service) pass(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := s.compare(ctx)
-		if !errors.Is(err, consumer.ErrConflict) || try == passTries || s.lease != nil && s.lease.Held() != nil {
+		if err == nil {
+			return nil
+		}
+		s.dismiss()
+		if !errors.Is(err, consumer.ErrConflict) || try == passTries {
 			return err
 		}
 		s.lg.Info().Err(err).Msg("the mark was written meanwhile: the state is compared once more")
-		if err := s.guard.Close(); err != nil {
-			return err
-		}
-		s.guard = nil
 	}
 }
 
@@ -48,16 +48,16 @@ const passTries = 5
 
 // compare compares the state with its mark once.
 func (s *service) compare(ctx context.Context) error {
-	var err error
-	if s.guard, err = guard.Open(ctx, s.lg, s.broker, s.guarded()); err != nil {
+	g, err := guard.Open(ctx, s.lg, s.broker, s.guarded())
+	if err != nil {
 		return err
 	}
-	found, err := s.guard.Check(ctx)
+	s.mu.Lock()
+	s.guard = g
+	s.mu.Unlock()
+	found, err := g.Check(ctx)
 	if err == nil && len(found) > 0 {
 		err = s.hold(ctx, found)
-	}
-	if err == nil && s.byHand != "" {
-		err = s.holdAll(ctx, "it was started with --hold: "+s.byHand)
 	}
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *service) compare(ctx context.Context) error {
 	if s.atGate != nil {
 		s.atGate()
 	}
-	return s.guard.Accept(ctx)
+	return g.Accept(ctx)
 }
 
 // guarded says what the guard looks after.
@@ -96,12 +96,16 @@ func (s *service) holdAll(ctx context.Context, why string) error {
 	return nil
 }
 
-// stored tells the guard of a write to the ledger, before it counts.
+// stored tells the guard of a write to the ledger, before it counts. Where another
+// replica looks after the state, that one sees it.
 func (s *service) stored(sequence uint64, fresh bool) error {
-	if s.guard == nil {
+	s.mu.Lock()
+	g := s.guard
+	s.mu.Unlock()
+	if g == nil {
 		return nil
 	}
-	return s.guard.Raise(sequence, fresh)
+	return g.Raise(sequence, fresh)
 }
 
 // wentBack passes on that a write showed that the ledger has lost entries. It does
@@ -155,9 +159,9 @@ func (s *service) hold(ctx context.Context, found []guard.Finding) error {
 	var errs []error
 	for lane, texts := range why {
 		text := strings.Join(texts, "; ")
-		if s.engine != nil { // before the broker is asked
-			s.note(lane, text)
-			s.engine.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(broker.Gate{Why: text}), At: time.Now()})
+		s.note(lane, text) // before the broker is asked
+		if e := s.engine(lane); e != nil {
+			e.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(broker.Gate{Why: text}), At: time.Now()})
 		}
 		errs = append(errs, s.broker.Hold(ctx, lane, text))
 	}
@@ -183,14 +187,24 @@ func (s *service) everyLane(ctx context.Context) ([]string, error) {
 
 // setGate obeys a lane's gate.
 func (s *service) setGate(lane string, g broker.Gate) {
-	s.engine.SetDoubtful(lane, g.Before)
+	why := ""
+	if g.Held {
+		why = g.Why
+	}
+	s.note(lane, why)
+	if e := s.engine(lane); e != nil {
+		setGate(e, lane, g)
+	}
+}
+
+// setGate makes an engine obey a lane's gate.
+func setGate(e *consumer.Engine, lane string, g broker.Gate) {
+	e.SetDoubtful(lane, g.Before)
 	if !g.Held {
-		s.note(lane, "")
-		s.engine.SetHold(lane, nil)
+		e.SetHold(lane, nil)
 		return
 	}
-	s.note(lane, g.Why)
-	s.engine.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(g), At: g.Since})
+	e.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(g), At: g.Since})
 }
 
 // note remembers why a lane is held; empty: it is not.
@@ -214,13 +228,8 @@ const (
 
 // scrub reads everything, now and then, until ctx ends, and holds the lanes that
 // something is missing of.
-func (s *service) scrub(ctx context.Context) error {
-	for wait := scrubAfter; ; wait = scrubEvery {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
+func (s *service) scrub(ctx context.Context) {
+	for wait := scrubAfter; sleep(ctx, wait) == nil; wait = scrubEvery {
 		found, err := s.guard.Scrub(ctx)
 		if err == nil && len(found) > 0 {
 			err = s.hold(ctx, found)

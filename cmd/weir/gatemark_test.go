@@ -99,7 +99,7 @@ func TestH19AFormerOwnersLastMarkIsNoFailure(t *testing.T) {
 	if err := s.guard.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s.byHand = "to see the gate do it twice"
+
 	s.atGate = func() { // between the comparison and the acceptance
 		s.atGate = nil
 		if err := former.Accept(t.Context()); err != nil {

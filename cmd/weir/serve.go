@@ -50,7 +50,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 		a.lg.Info().Msg("stopped")
 		return err
 	case <-again: // the lease runs out by itself
-		a.lg.Warn().Int("claimed", s.engine.Claimed()).Msg("stopped at once, as asked for the second time; events that were claimed, and whose answer is not written down, will be in doubt")
+		a.lg.Warn().Int("claimed", s.claimed()).Msg("stopped at once, as asked for the second time; events that were claimed, and whose answer is not written down, will be in doubt")
 		return fmt.Errorf("stopped at once: %w", context.Canceled)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,75 +15,46 @@ import (
 	"github.com/weirhq/weir/internal/anyreach"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
-	"github.com/weirhq/weir/internal/gateway"
 	"github.com/weirhq/weir/internal/guard"
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/oration"
+	"github.com/weirhq/weir/internal/owner"
 	"github.com/weirhq/weir/ratelimiter"
-	"github.com/weirhq/weir/schema"
 )
 
-// service is a running weir: the broker, the lease and the engine.
+// service is a running weir: the broker, this process's part among the replicas,
+// and the engines of the accounts that it owns.
 type service struct {
-	lg       zerolog.Logger
-	cfg      *config.Config
-	embedded *broker.Embedded // nil with a broker of the user's own
-	broker   *broker.Broker
-	ledger   *ledger.Ledger
-	lease    *broker.Lease
-	renewal  *renewal
-	guard    *guard.Guard
-	lost     chan guard.Finding // what a write showed
-	engine   *consumer.Engine
-	room     room
-	clock    *consumer.Clock
+	lg        zerolog.Logger
+	cfg       *config.Config
+	embedded  *broker.Embedded // nil with a broker of the user's own
+	broker    *broker.Broker
+	ledger    *ledger.Ledger
+	replica   *owner.Replica
+	providers map[string]consumer.Provider // by lane
+	lost      chan guard.Finding           // what a write showed
+	room      room
+	clock     *consumer.Clock
 
 	atGate func() // for tests: between the comparison and its acceptance
 
-	mu   sync.Mutex
-	held map[string]string // why, by lane
-
-	byHand string // every lane is held at the start, for this reason
+	mu      sync.Mutex
+	guard   *guard.Guard                // nil while another one looks after the state
+	engines map[string]*consumer.Engine // by lane
+	held    map[string]string           // why, by lane
 }
 
-// renewal keeps the lease while the rest comes up and works.
-type renewal struct {
-	cancel context.CancelFunc
-	done   chan struct{} // closed when it has ended
-	err    error         // why, after done
-}
-
-// renew begins to renew the lease, until stop gives it back.
-func renew(ctx context.Context, l *broker.Lease) *renewal {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &renewal{cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(r.done)
-		r.err = l.Run(ctx)
-	}()
-	return r
-}
-
-// run waits until ctx ends, and then gives the lease back, or until it is lost.
-func (r *renewal) run(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return r.stop()
-	case <-r.done:
-		return r.err
+func newService(lg zerolog.Logger, cfg *config.Config) *service {
+	return &service{
+		lg: lg, cfg: cfg, clock: &consumer.Clock{}, lost: make(chan guard.Finding, 1),
+		providers: make(map[string]consumer.Provider), engines: make(map[string]*consumer.Engine),
 	}
-}
-
-func (r *renewal) stop() error {
-	r.cancel()
-	<-r.done
-	return r.err
 }
 
 // startBroker starts or finds the broker, with its streams in place. The ledger
 // is made first: its room is reserved before anything else can take it.
 func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s *service, err error) {
-	s = &service{lg: lg, cfg: cfg, clock: &consumer.Clock{}, lost: make(chan guard.Finding, 1)}
+	s = newService(lg, cfg)
 	defer func(s *service) { // of its own: a failing return sets the result to nil
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -115,7 +85,7 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 	return s, s.broker.Provision(ctx)
 }
 
-// startService brings up everything but the lanes' loops, which run starts.
+// startService brings up everything but what run does.
 func startService(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*service, error) {
 	return startHeld(ctx, lg, cfg, "")
 }
@@ -130,60 +100,41 @@ func startHeld(ctx context.Context, lg zerolog.Logger, cfg *config.Config, why s
 			err = errors.Join(err, s.close())
 		}
 	}(s)
-	s.byHand = why
-	return s, s.arm(ctx)
-}
-
-// arm takes the lease and makes the engine.
-func (s *service) arm(ctx context.Context) (err error) {
-	cfg := s.cfg
-	ttl := 5 * time.Second
-	if cfg.Broker != nil && cfg.Broker.Replicas > 1 {
-		ttl = 20 * time.Second // longer than the election of a leader
-	}
-	// Before the lanes' consumers are touched: they may be another's.
-	if s.lease, err = s.broker.Lease(ctx, broker.LeaseConfig{TTL: ttl, Holder: holder(), Observe: s.observe}); err != nil {
-		return err
-	}
-	s.renewal = renew(ctx, s.lease)
-	if err := s.pass(ctx); err != nil {
-		return err
-	}
-	ec := consumer.Config{
-		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
-		Fence: s.lease.Held, Room: s.room.lacking, Clock: s.clock, Keep: cfg.Ledger.Keep,
-	}
-	if cfg.Broker != nil {
-		ec.Heartbeat = cfg.Broker.AckWait / 4
-	}
-	for _, ac := range cfg.Accounts {
-		account, err := s.account(ctx, ac)
-		if err != nil {
-			return err
+	if why != "" {
+		if err := s.holdAll(ctx, "it was started with --hold: "+why); err != nil {
+			return nil, err
 		}
-		ec.Accounts = append(ec.Accounts, account)
 	}
-	s.engine, err = consumer.New(s.lg, ec)
-	return err
+	return s, s.arm()
 }
 
-// holder names this process to the one that finds the lease taken.
-func holder() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host"
+// arm makes the accounts' clients, finds what is wrong with their routes, and makes
+// this process a replica.
+func (s *service) arm() error {
+	var errs []error
+	for _, ac := range s.cfg.Accounts {
+		client, err := provider(s.lg, ac)
+		if err == nil {
+			err = checkRoutes(client, ac)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("account %s: %w", ac.Name, err))
+			continue
+		}
+		for _, lc := range ac.Lanes {
+			s.providers[lc.Name] = client
+		}
 	}
-	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.enlist()
 }
 
 // account wires one account: its client, its limits, its lanes' queues.
 func (s *service) account(ctx context.Context, ac config.Account) (consumer.AccountConfig, error) {
-	client, err := provider(s.lg, ac)
-	if err != nil {
-		return consumer.AccountConfig{}, fmt.Errorf("account %s: %w", ac.Name, err)
-	}
 	out := consumer.AccountConfig{
-		Name: ac.Name, Kind: ac.Provider, Provider: client,
+		Name: ac.Name, Kind: ac.Provider,
 		Limiter: limiter(ac, ac.LimitChannel()), TakesID: ac.TakesID(), VisibleAfter: ac.VisibleAfter,
 		Breaker: ratelimiter.BreakerConfig{Failures: ac.Breaker.Failures, Open: ac.Breaker.Open},
 		Headers: ratelimiter.Names{Limit: ac.Headers.Limit, Remaining: ac.Headers.Remaining, Reset: ac.Headers.Reset},
@@ -195,10 +146,8 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 			out.Channels[channel] = limiter(ac, channel)
 		}
 	}
-	if err := checkRoutes(client, ac); err != nil {
-		return out, err
-	}
 	for _, lc := range ac.Lanes {
+		out.Provider = s.providers[lc.Name] // one for all
 		events, due, err := s.broker.Lane(ctx, lc.Name)
 		if err != nil {
 			return out, fmt.Errorf("lane %s: %w", lc.Name, err)
@@ -289,110 +238,6 @@ func (s *service) lanes() []string {
 	return names
 }
 
-// run works until ctx ends or a part fails. Intake ends first; the lease, the
-// pauses and the controls outlive the engine, so that requests that were sent
-// are answered and recorded under them.
-func (s *service) run(ctx context.Context) error {
-	pauses, err := learn(ctx, s.lg, "pauses", s.broker.Pauses)
-	if err != nil || ctx.Err() != nil {
-		return err
-	}
-	for lane, p := range pauses {
-		s.engine.SetPause(lane, pause(&p))
-	}
-	s.look(ctx)
-	gates, err := learn(ctx, s.lg, "gates", s.broker.Gates)
-	if err != nil || ctx.Err() != nil {
-		return err
-	}
-	for lane, g := range gates {
-		s.setGate(lane, g)
-	}
-	intake, stopIntake := context.WithCancelCause(ctx)
-	defer stopIntake(nil)
-	around, stopAround := context.WithCancel(context.WithoutCancel(ctx))
-	var wg sync.WaitGroup
-	part := func(name string, f func(context.Context) error) {
-		wg.Go(func() {
-			if err := f(around); err != nil && around.Err() == nil {
-				stopIntake(fmt.Errorf("%s: %w", name, err))
-			}
-		})
-	}
-	part("lease", s.renewal.run)
-	part("pauses", func(ctx context.Context) error {
-		return s.broker.WatchPauses(ctx, func(lane string, p *broker.PauseRecord) { s.engine.SetPause(lane, pause(p)) })
-	})
-	part("gates", func(ctx context.Context) error { return s.broker.WatchGates(ctx, s.setGate) })
-	marking, stopMarking := context.WithCancel(around)
-	defer stopMarking()
-	marked := make(chan struct{})
-	part("guard", func(context.Context) error {
-		defer close(marked)
-		return s.guard.Run(marking, s.hold)
-	})
-	part("scrub", s.scrub)
-	part("losses", s.losses)
-	for _, lane := range s.lanes() {
-		part("control of lane "+lane, func(ctx context.Context) error {
-			return s.broker.ServeControl(ctx, lane, func(ctx context.Context, request []byte) []byte {
-				return s.engine.Control(ctx, lane, request)
-			})
-		})
-	}
-	part("trim", s.trim)
-	part("room", s.watchRoom)
-	part("sync", s.syncing)
-	if s.cfg.Gateway.Listen != "" {
-		part("gateway", s.gateway().Run)
-	}
-	if listen := s.cfg.Admin.Listen; listen != "" {
-		part("admin", func(ctx context.Context) error { return serveAdmin(ctx, listen, s.ready) })
-	}
-	err = s.engine.Run(intake)
-	stopMarking()
-	<-marked // the last mark is written while the lease is held: it is the next owner's afterwards
-	stopAround()
-	wg.Wait()
-	if cause := context.Cause(intake); ctx.Err() == nil && cause != nil {
-		err = errors.Join(err, cause)
-	}
-	return err
-}
-
-// gateway hears the webhooks of the lanes that have an address for them.
-func (s *service) gateway() *gateway.Gateway {
-	gc := gateway.Config{
-		Listen: s.cfg.Gateway.Listen, Cert: s.cfg.Gateway.TLS.Cert, Key: s.cfg.Gateway.TLS.Key,
-		Secrets: make(map[string]schema.Secret),
-	}
-	for _, ac := range s.cfg.Accounts {
-		for _, lc := range ac.Lanes {
-			gc.Secrets[lc.Name] = lc.Webhook.Secret
-		}
-	}
-	return gateway.New(s.lg, s.engine, gc)
-}
-
-// learn asks the broker for the lanes' switches, however long it takes to tell
-// them.
-func learn[T any](ctx context.Context, lg zerolog.Logger, what string, ask func(context.Context) (T, error)) (T, error) {
-	for {
-		switches, err := ask(ctx)
-		if err == nil || ctx.Err() != nil {
-			return switches, nil
-		}
-		if !broker.Away(err) {
-			return switches, fmt.Errorf("read the %s: %w", what, err)
-		}
-		lg.Warn().Err(err).Msg("the " + what + " are not known yet; nothing is sent before")
-		select {
-		case <-ctx.Done():
-		case <-time.After(startRetry):
-		}
-	}
-}
-
 // keepEvents is how long an event that is done stays in its stream.
 const keepEvents = 7 * 24 * time.Hour
 
@@ -407,7 +252,7 @@ func (s *service) keep() time.Duration {
 
 // trim removes old events that are done, now and then, until ctx ends. What it
 // could not remove it tries again.
-func (s *service) trim(ctx context.Context) error {
+func (s *service) trim(ctx context.Context) {
 	for {
 		for _, lane := range s.lanes() {
 			if s.holds(lane) != "" {
@@ -421,10 +266,8 @@ func (s *service) trim(ctx context.Context) error {
 				s.lg.Warn().Err(err).Str("lane", lane).Msg("what is old was not removed")
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(10 * time.Minute):
+		if sleep(ctx, 10*time.Minute) != nil {
+			return
 		}
 	}
 }
@@ -443,7 +286,7 @@ func (s *service) prune(ctx context.Context, lane string, now time.Time) error {
 // ready reports whether the service may send, on every lane, has room for new
 // events, and can rely on the time of day.
 func (s *service) ready() error {
-	return errors.Join(s.lease.Held(), s.room.lacking(), s.clock.Trusted(), s.heldError())
+	return errors.Join(s.replica.Held(), s.room.lacking(), s.clock.Trusted(), s.heldError())
 }
 
 // observe enters a look at the broker's clock.
@@ -457,20 +300,15 @@ func pause(p *broker.PauseRecord) *consumer.Pause {
 	return &consumer.Pause{By: p.By, Reason: p.Reason, At: p.At}
 }
 
-// close gives the lease back and ends the connection and the embedded broker.
+// close ends the connection and the embedded broker.
 func (s *service) close() error {
 	var err error
-	if s.renewal != nil {
-		_ = s.renewal.stop() // run has said why it ended
-	}
 	if s.broker != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		err = s.broker.Close(ctx)
 	}
-	if s.guard != nil {
-		err = errors.Join(err, s.guard.Close())
-	}
+	s.dismiss()
 	if s.embedded != nil {
 		err = errors.Join(err, s.embedded.Shutdown())
 	}
@@ -505,7 +343,8 @@ func connect(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*broke
 func (s *service) status(ctx context.Context, lane string) consumer.LaneStatus {
 	var reply consumer.Reply
 	request, _ := json.Marshal(consumer.Command{Verb: consumer.VerbStatus})
-	if err := json.Unmarshal(s.engine.Control(ctx, lane, request), &reply); err != nil || reply.Status == nil {
+	e := s.engine(lane)
+	if e == nil || json.Unmarshal(e.Control(ctx, lane, request), &reply) != nil || reply.Status == nil {
 		return consumer.LaneStatus{Lane: lane}
 	}
 	return *reply.Status

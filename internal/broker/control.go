@@ -15,6 +15,7 @@ var ErrNoOwner = errors.New("no running weir owns the lane")
 
 const (
 	maxControl     = 16               // requests of a lane that are handled at one time
+	maxHooks       = 64               // webhooks of a lane that are handled at one time
 	controlTimeout = 30 * time.Second // of a request whose context has no end
 )
 
@@ -22,14 +23,25 @@ const (
 // owner, on weir.ctl.<lane>, until ctx ends, and then those that were sent before
 // that. handle is called concurrently; its context ends some seconds after ctx.
 func (b *Broker) ServeControl(ctx context.Context, lane string, handle func(ctx context.Context, request []byte) []byte) error {
+	return b.answerAll(ctx, "control", "weir.ctl.", lane, maxControl, handle)
+}
+
+// ServeHooks is ServeControl for the webhooks that other replicas pass on to a
+// lane's owner, on weir.hook.<lane>.
+func (b *Broker) ServeHooks(ctx context.Context, lane string, handle func(ctx context.Context, request []byte) []byte) error {
+	return b.answerAll(ctx, "webhooks", "weir.hook.", lane, maxHooks, handle)
+}
+
+// answerAll answers the requests to a lane's owner on one of its subjects.
+func (b *Broker) answerAll(ctx context.Context, what, prefix, lane string, most int, handle func(ctx context.Context, request []byte) []byte) error {
 	if err := checkLane(lane); err != nil {
-		return fmt.Errorf("serve control: %w", err)
+		return fmt.Errorf("serve %s: %w", what, err)
 	}
-	sub, err := b.nc.SubscribeSync("weir.ctl." + lane)
+	sub, err := b.nc.SubscribeSync(prefix + lane)
 	if err != nil {
-		return fmt.Errorf("serve control of lane %s: %w", lane, err)
+		return fmt.Errorf("serve %s of lane %s: %w", what, lane, err)
 	}
-	s := controlServer{b: b, sub: sub, handle: handle, slots: make(chan struct{}, maxControl)}
+	s := controlServer{b: b, sub: sub, handle: handle, slots: make(chan struct{}, most)}
 	defer s.wg.Wait()
 	err = s.serve(ctx, ctx)
 	if ctx.Err() != nil {
@@ -38,7 +50,7 @@ func (b *Broker) ServeControl(ctx context.Context, lane string, handle func(ctx 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("serve control of lane %s: %w", lane, err)
+		return fmt.Errorf("serve %s of lane %s: %w", what, lane, err)
 	}
 	return nil
 }
@@ -104,20 +116,31 @@ func (b *Broker) answer(m *nats.Msg, reply []byte) {
 // Control sends a request to the owner of a lane and returns the answer;
 // ErrNoOwner if there is none. A request without an answer may have been obeyed.
 func (b *Broker) Control(ctx context.Context, lane string, request []byte) ([]byte, error) {
+	return b.ask(ctx, "control", "weir.ctl.", lane, request)
+}
+
+// PassHook sends a webhook to the owner of a lane and returns the answer;
+// ErrNoOwner if there is none.
+func (b *Broker) PassHook(ctx context.Context, lane string, request []byte) ([]byte, error) {
+	return b.ask(ctx, "webhook", "weir.hook.", lane, request)
+}
+
+// ask sends a request to the owner of a lane.
+func (b *Broker) ask(ctx context.Context, what, prefix, lane string, request []byte) ([]byte, error) {
 	if err := checkLane(lane); err != nil {
-		return nil, fmt.Errorf("control: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, controlTimeout)
 		defer cancel()
 	}
-	m, err := b.nc.RequestWithContext(ctx, "weir.ctl."+lane, request)
+	m, err := b.nc.RequestWithContext(ctx, prefix+lane, request)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("lane %s: %w", lane, ErrNoOwner)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("control of lane %s: %w", lane, err)
+		return nil, fmt.Errorf("%s of lane %s: %w", what, lane, err)
 	}
 	return m.Data, nil
 }

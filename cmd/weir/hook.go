@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/gateway"
+	"github.com/weirhq/weir/schema"
+)
+
+// ear hears the webhooks of all lanes, and passes on those of a lane that another
+// replica owns. It implements gateway.Ear.
+type ear struct {
+	s         *service
+	providers map[string]consumer.Provider // by lane
+}
+
+// passed is what is passed on of a webhook: what it says of conversations, and
+// nothing else that is in it.
+type passed struct {
+	Reports []consumer.Report `json:"reports"`
+}
+
+// heard answers it.
+type heard struct {
+	Result string `json:"result"` // done, later, unknown, or none: no webhooks are heard
+}
+
+// hookWait is how long the owner looks into a webhook that was passed on: as long
+// as the gateway waits.
+const hookWait = 10 * time.Second
+
+// gateway hears the webhooks of the lanes that have an address for them.
+func (s *service) gateway() *gateway.Gateway {
+	gc := gateway.Config{
+		Listen: s.cfg.Gateway.Listen, Cert: s.cfg.Gateway.TLS.Cert, Key: s.cfg.Gateway.TLS.Key,
+		Secrets: make(map[string]schema.Secret),
+	}
+	for _, ac := range s.cfg.Accounts {
+		for _, lc := range ac.Lanes {
+			gc.Secrets[lc.Name] = lc.Webhook.Secret
+		}
+	}
+	return gateway.New(s.lg, ear{s, s.providers}, gc)
+}
+
+// Hook implements gateway.Ear.
+func (h ear) Hook(ctx context.Context, lane string, body []byte, header map[string][]string) error {
+	if e := h.s.engine(lane); e != nil {
+		return e.Hook(ctx, lane, body, header)
+	}
+	reports, err := consumer.ReadHook(h.s.lg, h.providers[lane], body, header)
+	if err != nil {
+		return err
+	}
+	request, err := json.Marshal(passed{reports})
+	if err != nil {
+		return err
+	}
+	reply, err := h.s.broker.PassHook(ctx, lane, request)
+	if err != nil { // nobody owns the lane just now, perhaps
+		h.s.lg.Debug().Err(err).Str("lane", lane).Msg("webhook not passed on")
+		return consumer.ErrLater
+	}
+	var answer heard
+	if json.Unmarshal(reply, &answer) != nil {
+		return consumer.ErrLater
+	}
+	switch answer.Result {
+	case "done":
+		return nil
+	case "unknown":
+		return consumer.ErrUnknown
+	case "none":
+		return consumer.ErrNoWebhook
+	default:
+		return consumer.ErrLater
+	}
+}
+
+// hears answers for an engine what other replicas pass on.
+func hears(e *consumer.Engine) func(ctx context.Context, lane string, request []byte) []byte {
+	return func(ctx context.Context, lane string, request []byte) []byte {
+		ctx, cancel := context.WithTimeout(ctx, hookWait)
+		defer cancel()
+		var p passed
+		err := json.Unmarshal(request, &p)
+		if err == nil {
+			err = e.Hear(ctx, lane, p.Reports)
+		}
+		answer := heard{Result: "later"}
+		switch {
+		case err == nil:
+			answer.Result = "done"
+		case errors.Is(err, consumer.ErrUnknown):
+			answer.Result = "unknown"
+		case errors.Is(err, consumer.ErrNoWebhook):
+			answer.Result = "none"
+		}
+		reply, _ := json.Marshal(answer) // cannot fail
+		return reply
+	}
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/owner"
+	"github.com/weirhq/weir/schema"
+)
+
+// The duties that the replicas share out. That of an account is begun after
+// somebody has looked at the state.
+const (
+	dutyState     = "state"
+	accountPrefix = "account."
+)
+
+// How long others wait for a replica that does not renew its lease. On a cluster
+// that is longer than the election of a leader.
+const (
+	leaseTTL        = 5 * time.Second
+	leaseTTLCluster = 20 * time.Second
+)
+
+// enlist makes this process a replica, which run lets take part.
+func (s *service) enlist() error {
+	rc := owner.Config{
+		Holder: holder(), TTL: leaseTTL, Observe: s.observe,
+		// The mark's file is beside the store.
+		Duties: []owner.Duty{{Name: dutyState, First: s.embedded != nil, Do: s.keepState}},
+	}
+	if s.cfg.Broker != nil && s.cfg.Broker.Replicas > 1 {
+		rc.TTL = leaseTTLCluster
+	}
+	for _, ac := range s.cfg.Accounts {
+		rc.Duties = append(rc.Duties, owner.Duty{
+			Name: accountPrefix + ac.Name, After: dutyState,
+			Do: func(ctx context.Context, t *owner.Term) error { return s.serveAccount(ctx, ac, t) },
+		})
+	}
+	var err error
+	s.replica, err = owner.New(s.lg, s.broker, rc)
+	return err
+}
+
+// holder names this process to people.
+func holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+}
+
+// run takes part until ctx ends or a part fails. The duties end first; the
+// switches outlive them, so that requests that were sent are answered and recorded
+// under them.
+func (s *service) run(ctx context.Context) error {
+	s.look(ctx)
+	sharing, stopSharing := context.WithCancelCause(ctx)
+	defer stopSharing(nil)
+	around, stopAround := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	part := func(name string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(around); err != nil && around.Err() == nil {
+				stopSharing(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("pauses", func(ctx context.Context) error { return s.broker.WatchPauses(ctx, s.setPause) })
+	part("gates", func(ctx context.Context) error { return s.broker.WatchGates(ctx, s.setGate) })
+	part("losses", s.losses)
+	part("room", s.watchRoom)
+	part("sync", s.syncing)
+	if s.cfg.Gateway.Listen != "" {
+		part("gateway", s.gateway().Run)
+	}
+	if listen := s.cfg.Admin.Listen; listen != "" {
+		part("admin", func(ctx context.Context) error { return serveAdmin(ctx, listen, s.ready) })
+	}
+	err := s.replica.Run(sharing)
+	stopAround()
+	wg.Wait()
+	if cause := context.Cause(sharing); ctx.Err() == nil && cause != nil {
+		err = errors.Join(err, cause)
+	}
+	return err
+}
+
+// keepState looks after the state: first whether all of it is there, before
+// anybody is called, and then each second; and it removes what is old.
+func (s *service) keepState(ctx context.Context, t *owner.Term) error {
+	defer s.dismiss()
+	for {
+		err := s.pass(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !broker.Away(err) {
+			return err
+		}
+		s.lg.Warn().Err(err).Msg("the state was not compared with its mark; nothing is sent before")
+		if sleep(ctx, startRetry) != nil {
+			return nil
+		}
+	}
+	t.Ready()
+	var wg sync.WaitGroup
+	wg.Go(func() { s.scrub(ctx) })
+	wg.Go(func() { s.trim(ctx) })
+	err := s.guard.Run(ctx, s.hold)
+	wg.Wait()
+	if t.Held() != nil { // the mark is another's by now
+		return nil
+	}
+	return err
+}
+
+// dismiss closes the guard.
+func (s *service) dismiss() {
+	s.mu.Lock()
+	g := s.guard
+	s.guard = nil
+	s.mu.Unlock()
+	if g == nil {
+		return
+	}
+	if err := g.Close(); err != nil {
+		s.lg.Warn().Err(err).Msg("the mark's file was not closed")
+	}
+}
+
+// serveAccount runs an account's lanes while this process owns it. Their books are
+// made anew from the ledger.
+func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.Term) error {
+	engine, err := s.engineFor(ctx, ac, t)
+	if err != nil || engine == nil {
+		return err
+	}
+	s.hire(ac, engine)
+	defer s.fire(ac)
+	if known, err := s.switches(ctx, engine); err != nil || !known {
+		return err
+	}
+	around, stopAround := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(t.Held(), owner.ErrTaken) { // another one answers
+			stopAround()
+		}
+	})()
+	failed := make(chan error, 2*len(ac.Lanes))
+	working, stopWorking := context.WithCancel(ctx)
+	defer stopWorking()
+	var wg sync.WaitGroup
+	answer := func(lane string, serve func(context.Context, string, func(context.Context, []byte) []byte) error, handle func(context.Context, string, []byte) []byte) {
+		wg.Go(func() {
+			err := serve(around, lane, func(ctx context.Context, request []byte) []byte { return handle(ctx, lane, request) })
+			if err != nil && around.Err() == nil {
+				failed <- err
+				stopWorking()
+			}
+		})
+	}
+	for _, lc := range ac.Lanes {
+		answer(lc.Name, s.broker.ServeControl, engine.Control)
+		answer(lc.Name, s.broker.ServeHooks, hears(engine))
+	}
+	err = engine.Run(working)
+	stopAround()
+	wg.Wait()
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// engineFor makes the engine of an account, however long the broker takes to tell
+// of its lanes' queues; nil if ctx ends before.
+func (s *service) engineFor(ctx context.Context, ac config.Account, t *owner.Term) (*consumer.Engine, error) {
+	ec := consumer.Config{
+		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
+		Fence: t.Held, Room: s.room.lacking, Clock: s.clock, Keep: s.cfg.Ledger.Keep,
+	}
+	if s.cfg.Broker != nil {
+		ec.Heartbeat = s.cfg.Broker.AckWait / 4
+	}
+	account, err := learn(ctx, s.lg, "queues of account "+ac.Name, func(ctx context.Context) (consumer.AccountConfig, error) {
+		return s.account(ctx, ac)
+	})
+	if err != nil || ctx.Err() != nil {
+		return nil, err
+	}
+	ec.Accounts = []consumer.AccountConfig{account}
+	return consumer.New(s.lg, ec)
+}
+
+// switches obeys the pauses and gates as they are now, and reports whether they
+// could be read before ctx ended.
+func (s *service) switches(ctx context.Context, engine *consumer.Engine) (bool, error) {
+	pauses, err := learn(ctx, s.lg, "pauses", s.broker.Pauses)
+	if err != nil || ctx.Err() != nil {
+		return false, err
+	}
+	for lane, p := range pauses {
+		engine.SetPause(lane, pause(&p))
+	}
+	gates, err := learn(ctx, s.lg, "gates", s.broker.Gates)
+	if err != nil || ctx.Err() != nil {
+		return false, err
+	}
+	for lane, g := range gates {
+		setGate(engine, lane, g)
+	}
+	return true, nil
+}
+
+// learn asks the broker for something, however long it takes to tell it.
+func learn[T any](ctx context.Context, lg zerolog.Logger, what string, ask func(context.Context) (T, error)) (T, error) {
+	for {
+		told, err := ask(ctx)
+		if err == nil || ctx.Err() != nil {
+			return told, nil
+		}
+		if !broker.Away(err) {
+			return told, fmt.Errorf("read the %s: %w", what, err)
+		}
+		lg.Warn().Err(err).Msg("the " + what + " are not known yet; nothing is sent before")
+		if sleep(ctx, startRetry) != nil {
+			return told, nil
+		}
+	}
+}
+
+// hire and fire note which engine runs an account's lanes here.
+func (s *service) hire(ac config.Account, e *consumer.Engine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, lc := range ac.Lanes {
+		s.engines[lc.Name] = e
+	}
+}
+
+func (s *service) fire(ac config.Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, lc := range ac.Lanes {
+		delete(s.engines, lc.Name)
+	}
+}
+
+// engine returns the engine that runs a lane in this process, nil if another one
+// does, or none.
+func (s *service) engine(lane string) *consumer.Engine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.engines[lane]
+}
+
+// claimed counts the events that were claimed here and whose answer is not written
+// down.
+func (s *service) claimed() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counted := make(map[*consumer.Engine]bool)
+	for _, e := range s.engines {
+		if !counted[e] {
+			counted[e] = true
+			n += e.Claimed()
+		}
+	}
+	return n
+}
+
+// setPause obeys a lane's pause.
+func (s *service) setPause(lane string, p *broker.PauseRecord) {
+	if e := s.engine(lane); e != nil {
+		e.SetPause(lane, pause(p))
+	}
+}
