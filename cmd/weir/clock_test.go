@@ -83,9 +83,9 @@ func TestH25AHostWithAnotherClockIsNotReady(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := s.ready(); err != nil { // the lease has looked at the broker's clock
-		t.Errorf("at the start: got %v, want it ready", err)
-	}
+	stop := background(t, s.run)
+	await(t, 30*time.Second, "weir to be ready: the lease has looked at the broker's clock", func() bool { return s.ready() == nil })
+	stop() // or it would look again
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { health(w, s.ready()) }))
 	t.Cleanup(srv.Close)
 	if got := s.keep(); got != keepEvents {
@@ -103,7 +103,7 @@ func TestH25AHostWithAnotherClockIsNotReady(t *testing.T) {
 	}
 	var problem struct{ Detail string }
 	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || json.Unmarshal(body, &problem) != nil ||
-		problem.Detail != "this machine's clock is 1h0m0s ahead of the broker's" {
+		!strings.Contains(problem.Detail, "this machine's clock is 1h0m0s ahead of the broker's") {
 		t.Errorf("got status %d, %s, %v; want that it is not ready, and why", resp.StatusCode, body, err)
 	}
 	if got := s.keep(); got < 10*keepEvents {

@@ -15,6 +15,7 @@ import (
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/owner"
 )
 
 // lanesCmd is weir lanes.
@@ -27,7 +28,10 @@ type laneRow struct {
 	Lane     string `json:"lane"`
 	Label    string `json:"label,omitzero"`
 	Provider string `json:"provider"`
-	State    string `json:"state"` // running, waiting, paused, held, stopped or not running
+	Account  string `json:"account"`
+	Owner    string `json:"owner,omitzero"` // the weir serve that runs the lane
+	Epoch    uint64 `json:"epoch,omitzero"` // how often the account was taken over
+	State    string `json:"state"`          // running, waiting, paused, held, stopped or not running
 	Used     int    `json:"slots_used"`
 	Limit    int    `json:"slots_limit"`
 	Waiting  uint64 `json:"waiting"`   // events that were never delivered
@@ -81,6 +85,10 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, err
 	}
+	owners, err := owner.Standings(ctx, v.desk.broker)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, err
+	}
 	if err := v.count(ctx); err != nil {
 		return nil, err
 	}
@@ -93,6 +101,7 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 		if g := gates[lc.Name]; g.Held && row.State == notRunning {
 			row.Why = heldWhy(g)
 		}
+		row.owned(owners[accountPrefix+ac.Name])
 		rows = append(rows, row)
 	}
 	return rows, nil
@@ -101,7 +110,7 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 // row looks at one lane.
 func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, pauses map[string]broker.PauseRecord) (laneRow, error) {
 	r := laneRow{
-		Lane: lc.Name, Label: lc.Label, Provider: ac.Provider, State: notRunning, Limit: laneLimit(ac, lc),
+		Lane: lc.Name, Label: lc.Label, Provider: ac.Provider, Account: ac.Name, State: notRunning, Limit: laneLimit(ac, lc),
 		Doubts: v.counts[consumer.Doubt][lc.Name], Dead: v.counts[consumer.Dead][lc.Name],
 	}
 	var err error
@@ -122,6 +131,17 @@ func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, p
 		r.Settling, r.Webhooks = s.Settling, s.Webhooks
 	}
 	return r, nil
+}
+
+// owned notes whose the lane is. One that does not answer has gone, as a rule:
+// somebody takes over when its lease has run out.
+func (r *laneRow) owned(s owner.Standing) {
+	if s.Alive || r.State != notRunning {
+		r.Owner, r.Epoch = s.Holder, s.Epoch
+	}
+	if r.State == notRunning && r.Why == "" && s.Alive {
+		r.Why = "its owner does not answer; another weir serve takes over when the lease has run out"
+	}
 }
 
 // laneLimit is how many slots a lane's conversations have: of its channel, or of
@@ -189,10 +209,10 @@ func (v *laneView) count(ctx context.Context) error {
 
 // drawLanes draws the table.
 func drawLanes(w io.Writer, rows []laneRow) {
-	fmt.Fprintln(w, "LANE\tPROVIDER\tSTATE\tSLOTS\tWAITING\tIN FLIGHT\tDOUBTS\tDEAD\tWHY")
+	fmt.Fprintln(w, "LANE\tPROVIDER\tSTATE\tSLOTS\tWAITING\tIN FLIGHT\tDOUBTS\tDEAD\tOWNER\tWHY")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n",
-			r.Lane, r.Provider, r.State, r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Why))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\n",
+			r.Lane, r.Provider, r.State, r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.Why))
 	}
 }
 

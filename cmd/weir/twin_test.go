@@ -65,8 +65,15 @@ func TestH12AProcessThatWakesUpSendsNothing(t *testing.T) {
 	if err := sleeper.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	if code := ends(t, sleeper, 40*time.Second); code != 1 {
-		t.Errorf("exit code of the one that lost its lease: got %d, want 1", code)
+	await(t, time.Minute, "the one that woke up to take part again", func() bool {
+		return strings.Contains(sleeper.Stdout.(*syncBuffer).String(), "it is taken anew")
+	})
+	stand(t, 3*time.Second)
+	if err := sleeper.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := ends(t, sleeper, 40*time.Second); code != 0 {
+		t.Errorf("exit code of the one that lost its lease, and was asked to stop: got %d, want 0", code)
 	}
 	if r := sim.Report(); r.Highest > limit || len(wakes.all()) > 0 {
 		t.Errorf("got %d calls at one time and %d requests of the one that woke up; want %d, none", r.Highest, len(wakes.all()), limit)
