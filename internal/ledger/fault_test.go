@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weirhq/weir/consumer"
@@ -163,6 +164,47 @@ func TestALateWriteLoses(t *testing.T) {
 	})
 	if got, _, err := f.direct.Load(t.Context(), lane, key(1)); err != nil || got.Nonce != "the other" {
 		t.Errorf("stored: got %q, %v; want the other's", got.Nonce, err)
+	}
+}
+
+// TestFault19AWriteBehindAnother stores an entry while an earlier write of it waits
+// for the quorum of a replicated stream: nobody is known to be faster until that
+// one is stored.
+func TestFault19AWriteBehindAnother(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]error{"dropped in the end": nil, "stored in the end": consumer.ErrConflict} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := startServer(t, t.TempDir(), "")
+			js := connect(t, s.ClientURL())
+			l, other := open(t, js, ledger.Config{}), open(t, connect(t, s.ClientURL()), ledger.Config{})
+			revision, err := l.Store(t.Context(), intent(1), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			subject := "$KV.WEIR_LEDGER." + lane + "." + key(1)
+			refused := 0
+			_, err = js.Conn().Subscribe("under.way", func(m *nats.Msg) {
+				if refused++; refused == 3 {
+					s.GlobalAccount().RemoveMapping(subject)
+					if want != nil {
+						if _, err := other.Store(t.Context(), intent(1), revision); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				_ = m.Respond([]byte(`{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"KV_WEIR_LEDGER","seq":0}`))
+			})
+			if err = errors.Join(err, js.Conn().Flush(), s.GlobalAccount().AddMapping(subject, "under.way")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Store(t.Context(), intent(1), revision); !errors.Is(err, want) {
+				t.Errorf("store: got %v, want %v", err, want)
+			}
+			if refused != 3 {
+				t.Errorf("writes that were refused: got %d, want 3", refused)
+			}
+		})
 	}
 }
 

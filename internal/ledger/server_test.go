@@ -17,6 +17,12 @@ import (
 // start runs a broker on dir until stop is called, or the test ends.
 func start(t *testing.T, dir, domain string) (url string, stop func()) {
 	t.Helper()
+	s, stop := startServer(t, dir, domain)
+	return s.ClientURL(), stop
+}
+
+func startServer(t *testing.T, dir, domain string) (s *server.Server, stop func()) {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: dir, JetStreamDomain: domain,
@@ -34,7 +40,7 @@ func start(t *testing.T, dir, domain string) (url string, stop func()) {
 		s.WaitForShutdown()
 	})
 	t.Cleanup(stop)
-	return s.ClientURL(), stop
+	return s, stop
 }
 
 func connect(t *testing.T, url string) jetstream.JetStream {

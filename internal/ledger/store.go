@@ -196,7 +196,9 @@ func (l *Ledger) write(ctx context.Context, w write) (revision uint64, fresh boo
 // settle finds out why the broker says that the key has another revision than
 // the one expected: this write was stored before, the key has the mark of a
 // removal, or somebody else was faster. While an earlier copy of the write may
-// be on its way, only a newer entry proves that it can never be stored.
+// be on its way, only a newer entry proves that it can never be stored. Nor is
+// anybody known to be faster while the key has the revision that is expected: the
+// broker refuses what comes after a write that waits for a quorum.
 func (l *Ledger) settle(ctx context.Context, w *write, lost bool) (uint64, error) {
 	h, err := l.readOnce(ctx, w.path)
 	switch {
@@ -207,7 +209,7 @@ func (l *Ledger) settle(ctx context.Context, w *write, lost bool) (uint64, error
 		return 0, errAgain
 	case !h.gone && writeOf(h.data) == w.id:
 		return h.revision, nil
-	case lost && h.revision <= w.expect:
+	case lost && h.revision < w.expect, h.revision == w.expect:
 		return 0, errAgain
 	default:
 		return 0, consumer.ErrConflict
