@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/weirhq/weir/consumer"
 )
 
 // Keys calls seen with the newest record of each key of WEIR_LANES that begins
@@ -58,11 +56,11 @@ func (b *Broker) WriteKey(ctx context.Context, key string, data []byte, revision
 	var stored uint64
 	err := once(ctx, func(ctx context.Context) (err error) {
 		stored, err = b.writeKey(ctx, keyWrite{key: key, data: data, ttl: ttl, expect: &revision, removal: data == nil})
+		if outpaced(err) {
+			_, err = b.overtaken(ctx, key, revision)
+		}
 		return err
 	})
-	if outpaced(err) {
-		err = consumer.ErrConflict
-	}
 	if err != nil {
 		return 0, fmt.Errorf("write key %s: %w", key, b.explain(ctx, err, 0))
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/consumer"
 )
 
 // lanesPrefix is what the keys of the bucket WEIR_LANES begin with, as
@@ -74,6 +76,25 @@ func (b *Broker) writeKey(ctx context.Context, w keyWrite) (uint64, error) {
 		return 0, err
 	}
 	return ack.Sequence, nil
+}
+
+// errUnderWay is a write that was refused although its key has the revision that it
+// expects: an earlier one, perhaps of our own, waits for the quorum of a replicated
+// stream, and is stored or dropped in the end.
+var errUnderWay = errors.New("another write to the key is under way")
+
+// overtaken finds out why a write was outpaced. The error is consumer.ErrConflict if
+// the key has another revision than the one that was expected, and else errUnderWay.
+func (b *Broker) overtaken(ctx context.Context, key string, expect uint64) (record, error) {
+	r, err := b.readKey(ctx, key)
+	switch {
+	case err != nil:
+		return r, err
+	case r.revision == expect:
+		return r, errUnderWay
+	default:
+		return r, consumer.ErrConflict
+	}
 }
 
 // lanesSubject returns where a key is written. In a JetStream domain the bucket

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/weirhq/weir/consumer"
 )
 
 // markKey is where the mark of how far the state was is kept (see
@@ -25,7 +23,7 @@ func (b *Broker) Mark(ctx context.Context) (data []byte, revision uint64, err er
 }
 
 // StoreMark stores the mark if the stored one still has the revision;
-// consumer.ErrConflict if it has not.
+// consumer.ErrConflict if it has not. After any other error it may yet be stored.
 func (b *Broker) StoreMark(ctx context.Context, data []byte, revision uint64) (uint64, error) {
 	var stored uint64
 	err := retry(ctx, budget, func(ctx context.Context) error {
@@ -34,9 +32,9 @@ func (b *Broker) StoreMark(ctx context.Context, data []byte, revision uint64) (u
 		if !outpaced(err) {
 			return err
 		}
-		r, err := b.readKey(ctx, markKey)
-		if err == nil && string(r.data) != string(data) { // else a copy whose answer was lost
-			err = consumer.ErrConflict
+		r, err := b.overtaken(ctx, markKey, revision)
+		if string(r.data) == string(data) { // a copy whose answer was lost
+			err = nil
 		}
 		stored = r.revision
 		return err

@@ -72,16 +72,23 @@ func transient(err error) bool {
 	return !ok || e.Code == 503 && e.ErrorCode != storeFailed
 }
 
+// noPeers is the broker's code for a stream or consumer that has not enough servers
+// in its cluster. It does not tell whether more are to come.
+const noPeers jetstream.ErrorCode = 10005
+
 // Away reports whether an error of this package, or of another that works on the
-// same connection, says no more than that the broker cannot be reached or does
-// not answer: the same may succeed later. That a broker has no storage left is an
-// answer.
+// same connection, says no more than that the broker cannot be reached, does not
+// answer or has not all of its servers: the same may succeed later. That a broker
+// has no storage left is an answer.
 func Away(err error) bool {
 	if e, ok := errors.AsType[*jetstream.APIError](err); ok {
+		if e.ErrorCode == noPeers {
+			return true
+		}
 		return e.Code == 503 && transient(e) && e.ErrorCode != noResources && !errors.Is(err, jetstream.ErrJetStreamNotEnabled)
 	}
 	for _, silence := range []error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrNoServers, nats.ErrDisconnected,
+		errUnderWay, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrNoServers, nats.ErrDisconnected,
 		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, silence) {
@@ -92,7 +99,8 @@ func Away(err error) bool {
 }
 
 // outpaced reports whether the broker refused a write because of the revision
-// that it expected. A replicated stream has a code of its own for it.
+// that it expected. A replicated stream has a code of its own for it while another
+// write to the same subject is under way.
 func outpaced(err error) bool {
 	e, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && (e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
