@@ -201,3 +201,23 @@ func TestFailingGETsAreSpaced(t *testing.T) {
 		p.stop(t)
 	})
 }
+
+// Where headers show the slots that come free, and webhooks tell of the ends, a call
+// is asked for once: to confirm its end.
+func TestHeadersAndWebhooksLeaveLittleToAsk(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.limit = 10
+		backlog(w, 300, false)
+		p := w.start(t, &process{}, func(c *consumer.Config) {
+			c.Accounts[0].Provider = headed{c.Accounts[0].Provider.(*process)}
+		})
+		stop := w.webhooks(t, p, func(string) []time.Duration { return []time.Duration{200 * time.Millisecond} })
+		took := finish(t, w, 300)
+		stop()
+		p.stop(t)
+		if per := float64(w.gets) / 300; per > 1.75 || took > 600*time.Second {
+			t.Errorf("got %.2f GETs a call and %v; want at most 1.75 and 600s", per, took)
+		}
+	})
+}

@@ -24,7 +24,8 @@ import (
 //
 // Where its slot is seen to come free without that (see glance), a call is asked
 // for because its end is to be told: after a mean call, and then every half of it,
-// at most 2 minutes.
+// at most 2 minutes. Where webhooks tell of the ends, that is as much more seldom,
+// at most 10 minutes: so late the outcome of a call may be whose webhook is lost.
 //
 // A call that holds no slot, or outlived MaxCall, is asked for 20 times less
 // often.
@@ -51,19 +52,23 @@ func (s *slot) next(now time.Time) {
 // for because of that.
 const leisure = 2 * time.Minute
 
+// lull is the same where webhooks tell of the ends.
+const lull = 10 * time.Minute
+
 // patience is for how long a call that lives now is not asked for, given how long
 // that would be if nothing were known of other calls, and how long at least if its
 // slot is seen to come free. The caller holds mu.
 func (s *slot) patience(now time.Time, wait, seen time.Duration) time.Duration {
 	a := s.pool.a
+	heard := min(s.ln.heard, mostHeard)
+	seldom := 1 / (1 - heard*heard*heard)
 	if s.pool.limiter.Sees() {
-		return min(seen, leisure)
+		return min(time.Duration(float64(min(seen, leisure))*seldom), lull)
 	}
 	if s.pool.counted {
 		wait = a.likely(now.Sub(s.since), wait)
 	}
-	heard := min(s.ln.heard, mostHeard)
-	return min(time.Duration(float64(wait)/(1-heard*heard*heard)), 2*a.mean())
+	return min(time.Duration(float64(wait)*seldom), 2*a.mean())
 }
 
 const (

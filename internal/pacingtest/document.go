@@ -159,23 +159,25 @@ func (l *Lab) retryAfter() string {
 func (l *Lab) webhooks() string {
 	rows := []entrant{}
 	for _, o := range []struct {
-		name    string
-		delay   time.Duration
-		lost    float64
-		confirm bool
+		name          string
+		delay         time.Duration
+		lost          float64
+		confirm, list bool
 	}{
-		{"after 200 ms, not confirmed", 200 * time.Millisecond, 0, false},
-		{"after 200 ms, each confirmed by a GET", 200 * time.Millisecond, 0, true},
-		{"after 1 s, each confirmed", time.Second, 0, true},
-		{"after 5 s, each confirmed", 5 * time.Second, 0, true},
-		{"after 200 ms, each confirmed, one in ten lost", 200 * time.Millisecond, 0.1, true},
+		{"after 200 ms, were they believed", 200 * time.Millisecond, 0, false, false},
+		{"after 200 ms, each confirmed by a GET", 200 * time.Millisecond, 0, true, false},
+		{"after 1 s, each confirmed", time.Second, 0, true, false},
+		{"after 5 s, each confirmed", 5 * time.Second, 0, true, false},
+		{"after 200 ms, each confirmed, one in ten lost", 200 * time.Millisecond, 0.1, true, false},
+		{"after 200 ms, confirmed by a list", 200 * time.Millisecond, 0, true, true},
+		{"after 200 ms, confirmed by a list, one in ten lost", 200 * time.Millisecond, 0.1, true, true},
 	} {
 		rows = append(rows, ours("**weir** auto, webhooks "+o.name, frugalGet, Options{
-			Hooks: true, Delay: o.delay, Lost: o.lost, Confirm: o.confirm, Polls: PollAll,
+			Hooks: true, Delay: o.delay, Lost: o.lost, Confirm: o.confirm, List: o.list, Polls: PollAll,
 		}))
 	}
-	rows = append(rows, ours("**weir** post, webhooks after 200 ms, not confirmed", frugalPost, Options{Hooks: true, Delay: 200 * time.Millisecond, Polls: PollAll}))
+	rows = append(rows, ours("**weir** post, webhooks after 200 ms, were they believed", frugalPost, Options{Hooks: true, Delay: 200 * time.Millisecond, Polls: PollAll}))
 	head, scenarios := columns(backlog(20))
-	return "## Webhooks\n\nA webhook frees its slot at once; the engine then asks the provider, whose word alone ends a conversation. Calls whose webhook is lost are found by asking.\n\n" +
+	return "## Webhooks\n\nA webhook frees its slot at once; the engine then asks the provider, whose word alone ends a conversation: for each call, or where the provider has a list for many at a time, within 90 s. A page of a list shows 100 calls and is one request; lists go back a minute further than they must, for the provider's clock may be behind. Calls whose webhook is lost are found by asking.\n\n" +
 		l.table(head, scenarios, rows, efficiency)
 }

@@ -77,12 +77,18 @@ func askers() []entrant {
 		ours("**weir** auto, every end asked for", frugalGet, all),
 		ours("**weir** auto, tight, every end asked for", tightGet, all),
 		ours("**weir** post, every end asked for", frugalPost, all),
-		ours("**weir** webhooks after 200 ms, not confirmed", frugalGet, hooks),
+		ours("**weir** webhooks after 200 ms, were they believed", frugalGet, hooks),
 		ours("**weir** webhooks after 200 ms, each confirmed by a GET", frugalGet, confirmed),
+		ours("**weir** webhooks after 200 ms, confirmed by a list", frugalGet, listed),
 	}
 }
 
-var confirmed = Options{Hooks: true, Delay: 200 * time.Millisecond, Polls: PollNone, Confirm: true}
+// In confirmed an end is asked for when a webhook has told of it, and in listed many
+// at a time; what no webhook told of is asked for too, as the engine does.
+var (
+	confirmed = Options{Hooks: true, Delay: 200 * time.Millisecond, Polls: PollAll, Confirm: true}
+	listed    = Options{Hooks: true, Delay: 200 * time.Millisecond, Polls: PollAll, Confirm: true, List: true}
+)
 
 func others() []entrant {
 	return []entrant{

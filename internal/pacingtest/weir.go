@@ -28,6 +28,9 @@ type Options struct {
 	Delay   time.Duration
 	Lost    float64
 	Confirm bool
+	// List says that the provider has a list of conversations, by which many are
+	// asked for at once.
+	List bool
 	// Breaker is for worlds with an outage. It keeps its own time: they need a
 	// sleep that moves the clock of the whole process.
 	Breaker bool
@@ -45,7 +48,8 @@ type slot struct {
 	asked   time.Duration // when it was last asked for, or made
 	polling bool
 	held    bool
-	doubt   bool // whether there is a call is not known, and cannot be asked
+	told    time.Duration // when a webhook said that it is over, and that is not confirmed
+	doubt   bool          // whether there is a call is not known, and cannot be asked
 }
 
 type weir struct {
@@ -69,6 +73,9 @@ type weir struct {
 	shown   float64
 	lengths []time.Duration // of the newest calls that were seen to end
 	heard   float64         // share of the ends that webhooks told of
+	told    []*slot         // those whose end is to be confirmed, in the order of the webhooks
+	listing bool
+	births  []time.Duration // when calls were created
 	ledger  ledger          // what outlives this process; nil: nothing does
 	dead    bool
 	drained func() // called once nothing is under way any more; not nil: nothing more is sent
@@ -287,6 +294,7 @@ func (c *weir) enter(lead int) {
 	}
 	c.slots[lead], c.known[lead] = s, true
 	c.order = append(c.order, s)
+	c.births = append(c.births, c.w.now)
 	if s.poll != never {
 		c.asked = append(c.asked, s)
 	}
@@ -301,8 +309,10 @@ func (c *weir) clamp(d time.Duration) time.Duration {
 
 // patience is for how long a call of some age is not asked for (see the engine's).
 func (c *weir) patience(age, wait, seen time.Duration) time.Duration {
+	heard := min(c.heard, 31.0/32)
+	seldom := 1 / (1 - heard*heard*heard)
 	if c.l.Sees() {
-		return min(seen, 2*time.Minute)
+		return min(time.Duration(float64(min(seen, 2*time.Minute))*seldom), 10*time.Minute)
 	}
 	var longer []time.Duration
 	for _, length := range c.lengths {
@@ -314,8 +324,7 @@ func (c *weir) patience(age, wait, seen time.Duration) time.Duration {
 		slices.Sort(longer)
 		wait = min(max(longer[len(longer)/7]-age, wait/4), 2*wait)
 	}
-	heard := min(c.heard, 31.0/32)
-	return min(time.Duration(float64(wait)/(1-heard*heard*heard)), 2*c.mean())
+	return min(time.Duration(float64(wait)*seldom), 2*c.mean())
 }
 
 func (c *weir) firstPoll() time.Duration {
@@ -339,6 +348,9 @@ func (c *weir) mean() time.Duration {
 func (c *weir) pollEnds() {
 	for c.polling < mostPolls && (c.breaker == nil || c.breaker.State() == "closed") {
 		c.asked = live(c.asked)
+		if c.survey() {
+			continue
+		}
 		s := first(c.asked, func(s *slot) time.Duration { return s.poll })
 		if s == nil {
 			return
@@ -347,9 +359,14 @@ func (c *weir) pollEnds() {
 			c.wake(c.at(due))
 			return
 		}
-		c.nextGap = c.w.now + min(max(c.mean()/time.Duration(8*c.w.sc.Limit), 5*time.Millisecond), time.Second)
+		c.nextGap = c.w.now + c.gap()
 		c.ask(s, false)
 	}
+}
+
+// gap is the shortest time between two GETs.
+func (c *weir) gap() time.Duration {
+	return min(max(c.mean()/time.Duration(8*c.w.sc.Limit), 5*time.Millisecond), time.Second)
 }
 
 // first is the call with the smallest value that is not being asked for; of those
@@ -391,16 +408,21 @@ func (c *weir) ask(s *slot, look bool) {
 			s.poll = c.w.now + c.nextPoll(s)
 		}
 		if a.ended {
-			c.seen = min(c.seen+1, 60)
-			c.shown += (float64(a.length) - c.shown) / c.seen
-			c.l.Learn(c.mean())
-			c.lengths = append(c.lengths[max(0, len(c.lengths)-63):], a.length)
-			c.heard -= c.heard / 16
-			delete(c.ledger, s.lead)
-			c.ended(s)
+			c.found(s, a.length)
 		}
 		c.plan()
 	})
+}
+
+// found learns of a call that it is over, and how long it lasted.
+func (c *weir) found(s *slot, length time.Duration) {
+	c.seen = min(c.seen+1, 60)
+	c.shown += (float64(length) - c.shown) / c.seen
+	c.l.Learn(c.mean())
+	c.lengths = append(c.lengths[max(0, len(c.lengths)-63):], length)
+	c.heard -= c.heard / 16
+	delete(c.ledger, s.lead)
+	c.ended(s)
 }
 
 // ended frees a call's slot.
@@ -424,9 +446,13 @@ func (c *weir) hook(lead int) {
 	}
 	c.ended(s)
 	c.heard += (1 - c.heard) / 16
-	if c.o.Confirm {
+	switch {
+	case c.o.Confirm && c.o.List:
+		s.told = c.w.now
+		c.told = append(c.told, s)
+	case c.o.Confirm:
 		c.w.get(lead, false, func(answer) { delete(c.ledger, lead) })
-	} else {
+	default:
 		delete(c.ledger, lead)
 	}
 	c.plan()
