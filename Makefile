@@ -12,7 +12,7 @@ SHELL := bash
 GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 # Bounds one package's tests; the slowest starts and kills real processes for minutes.
-TIMEOUT ?= 12m
+TIMEOUT ?= 40m
 FUZZTIME ?= 30s
 # Worlds of each storm. A failing one prints its history and the command that
 # plays it again: KIND, FROM and SEEDS name it, SALT changes the order of its

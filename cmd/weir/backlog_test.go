@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -60,7 +59,7 @@ func TestH23OneWrongRouteOverABacklog(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, stop := k.serving(t, yaml, startService)
-		await(t, time.Minute, tc.name+": the lane to pause", func() bool { return s.status(t.Context(), "acme").Pause != nil })
+		await(t, patience, tc.name+": the lane to pause", func() bool { return s.status(t.Context(), "acme").Pause != nil })
 		contains(t, s.status(t.Context(), "acme").Why, tc.says)
 		stop()
 		dead += tc.dead
@@ -107,11 +106,11 @@ func pile(t *testing.T, b *broker.Broker, n int) {
 	}
 	for i := range n {
 		body := fmt.Sprintf(`{"specversion":"1.0","id":"b-%d","source":"/crm","type":"lead.created","data":{"id":%d,"phone":"+1415%07d"}}`, i, i, i)
-		if _, err := js.PublishAsync("weir.events.acme", []byte(body), jetstream.WithStallWait(30*time.Second)); err != nil {
+		if _, err := js.PublishAsync("weir.events.acme", []byte(body), jetstream.WithStallWait(patience)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	within(t, time.Minute, "the backlog to be stored", js.PublishAsyncComplete())
+	within(t, patience, "the backlog to be stored", js.PublishAsyncComplete())
 	info, err := js.Stream(t.Context(), broker.StreamEvents)
 	if err != nil || info.CachedInfo().State.Msgs != uint64(n) {
 		t.Fatalf("events stored: got %v, want %d", err, n)

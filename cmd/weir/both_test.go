@@ -95,7 +95,7 @@ accounts:
     url: http://%[1]s
     auth: {token: {env: TOKEN}}
     limits: {telephone: 3}
-    timeout: 1s
+    timeout: 10s
     max_call: %[2]s
     visible_after: 2s
     pacing: {mean_call: 500ms}
@@ -106,7 +106,7 @@ lanes:
     url: http://%[1]s/api/v2
     auth: {api_key: {env: KEY}, workspace_id: {env: WORKSPACE}}
     limit: 4
-    timeout: 1s
+    timeout: 10s
     max_call: %[2]s
     doubt_limit: 0
     pacing: {mean_call: 500ms}
@@ -248,7 +248,7 @@ func TestBothProvidersUnderFaults(t *testing.T) {
 		cmd := child(t, w.env, "serve", "-c", w.yaml)
 		if i == 0 {
 			for lane := range leads {
-				await(t, 30*time.Second, "the lanes", func() bool { _, _, err := w.b.Backlog(t.Context(), lane); return err == nil })
+				await(t, patience, "the lanes", func() bool { _, _, err := w.b.Backlog(t.Context(), lane); return err == nil })
 			}
 			for lane, n := range leads {
 				w.publish(t, lane, n)
@@ -343,9 +343,9 @@ func TestSwitchingALanesProvider(t *testing.T) {
 		_, _, err := weir(ctx, w.env, "serve", "-c", w.yaml, "--log-level", "error")
 		return err
 	})
-	await(t, 30*time.Second, "the lanes", func() bool { _, _, err := w.b.Backlog(t.Context(), "acme"); return err == nil })
+	await(t, patience, "the lanes", func() bool { _, _, err := w.b.Backlog(t.Context(), "acme"); return err == nil })
 	w.publish(t, "acme", 5)
-	await(t, time.Minute, "the first leads", func() bool { return w.settled(t, "acme") })
+	await(t, patience, "the first leads", func() bool { return w.settled(t, "acme") })
 	stop()
 
 	before, rest, ok1 := strings.Cut(string(y), "  - name: acme\n")
@@ -369,7 +369,7 @@ func TestSwitchingALanesProvider(t *testing.T) {
 	first := w.keys["acme"]
 	w.keys["acme"] = nil
 	w.publish(t, "acme", 8) // the first five of them again
-	await(t, time.Minute, "all leads", func() bool { return w.settled(t, "acme") })
+	await(t, patience, "all leads", func() bool { return w.settled(t, "acme") })
 	stop()
 	got := map[string]int{"oration": len(w.oration.Conversations()), "anyreach": len(w.anyreach.Conversations())}
 	if diff := cmp.Diff(map[string]int{"oration": len(first), "anyreach": 3}, got); diff != "" {

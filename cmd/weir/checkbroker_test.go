@@ -146,10 +146,10 @@ func TestFault23ServeSaysWhatAPowerCutCosts(t *testing.T) {
 	go func() {
 		done <- run(ctx, []string{"serve", "-c", p.yaml}, strings.NewReader(""), &said, &said, func(name string) string { return p.env[name] })
 	}()
-	await(t, 30*time.Second, "the warning", func() bool {
+	await(t, patience, "the warning", func() bool {
 		return strings.Contains(said.String(), "a power cut may cost confirmed events") && strings.Contains(said.String(), `"level":"error"`)
 	})
-	await(t, 30*time.Second, "the lane", func() bool {
+	await(t, patience, "the lane", func() bool {
 		stdout, _, err := weir(t.Context(), p.env, "lanes", "-c", p.yaml)
 		return err == nil && strings.Contains(stdout, "running")
 	})

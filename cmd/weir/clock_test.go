@@ -45,19 +45,19 @@ func TestH25AProviderWithAnotherClock(t *testing.T) {
 	stop := p.serve(t, "sales")
 	t.Cleanup(stop)
 	p.weir(t, "publish", p.file(t, "young.ndjson", lead("young", "+14155550101", "")), "--lane", "sales")
-	await(t, time.Minute, "a call to be placed, and the clock to be compared", func() bool {
+	await(t, patience, "a call to be placed, and the clock to be compared", func() bool {
 		return p.sim.Report().Conversations == 1 && strings.Contains(p.weir(t, "lanes"), "ahead of account acme's")
 	})
 	long := time.Now().AddDate(0, 0, -100).UTC().Format(time.RFC3339)
 	p.weir(t, "publish", p.file(t, "old.ndjson", lead("old", "+14155550102", `"time":"`+long+`",`)), "--lane", "sales")
-	await(t, time.Minute, "the old event to wait", func() bool {
+	await(t, patience, "the old event to wait", func() bool {
 		return strings.Contains(p.weir(t, "lanes"), "so nobody can tell whether an event of")
 	})
 	if got := p.weir(t, "dead", "list", "--output", "json"); strings.Contains(got, "too_old") {
 		t.Errorf("while the clocks differ: got dead letters\n%s", got)
 	}
 	right.Store(true)
-	await(t, 3*time.Minute, "the old event to be judged", func() bool {
+	await(t, patience, "the old event to be judged", func() bool {
 		return strings.Contains(p.weir(t, "dead", "list", "--output", "json"), "too_old")
 	})
 	if n := p.sim.Report().Conversations; n != 1 {

@@ -17,7 +17,7 @@ import (
 func (p *plant) settled(t *testing.T, command string, n int) []letterRow {
 	t.Helper()
 	var rows []letterRow
-	await(t, 30*time.Second, fmt.Sprint(n, " letters in ", command), func() bool {
+	await(t, patience, fmt.Sprint(n, " letters in ", command), func() bool {
 		rows = decoded[[]letterRow](t, p.weir(t, command, "list", "--output", "json"))
 		return len(rows) == n
 	})
@@ -73,7 +73,7 @@ func TestDeadLetters(t *testing.T) {
 	got := p.weir(t, "dead", "replay", "1", "2", "--dry-run")
 	contains(t, got, "sales  "+one.Intent[:8]+"  1      would be sent again\n")
 	contains(t, p.weir(t, "dead", "replay", one.Intent, "--reason", "once more"), "will be sent again")
-	await(t, 20*time.Second, "the letter to be dead again", func() bool {
+	await(t, patience, "the letter to be dead again", func() bool {
 		s := decoded[shown](t, p.weir(t, "dead", "show", "1", "--output", "json"))
 		return s.N == one.N+1 && len(s.Timeline) == 2 && s.Timeline[1].By == "ana"
 	})
@@ -83,7 +83,7 @@ func TestDeadLetters(t *testing.T) {
 	stop = p.serve(t, "sales")
 	defer stop()
 	p.weir(t, "dead", "replay", "--all", "--class", "request", "--reason", "the route is right now", "--by", "bo", "--yes")
-	await(t, 20*time.Second, "both leads to be called", func() bool { return len(p.sim.Conversations()) == 2 })
+	await(t, patience, "both leads to be called", func() bool { return len(p.sim.Conversations()) == 2 })
 	if left := p.settled(t, "dead", 1); left[0].Intent != raw {
 		t.Errorf("left: got %+v, want the event that cannot be read", left)
 	}

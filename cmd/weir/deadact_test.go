@@ -249,7 +249,7 @@ func TestReplayUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.weir(t, "dead", "replay", key, "--reason", "the route is right now")
-	await(t, 20*time.Second, "the event to leave the dead letters", func() bool {
+	await(t, patience, "the event to leave the dead letters", func() bool {
 		return decoded[shown](t, p.weir(t, "dead", "show", key, "--output", "json")).State != consumer.Dead
 	})
 	for _, verb := range []string{"replay", "drop"} {
@@ -460,7 +460,7 @@ func TestReplayWith(t *testing.T) {
 	contains(t, p.weir(t, "dead", "replay", "1", "--with", file, "--dry-run"), "would be sent again, with the corrected event\n")
 	contains(t, p.weir(t, "dead", "replay", "1", "--with", file, "--reason", "number corrected"), "will be sent again")
 	contains(t, p.weir(t, "dead", "replay", raw, "--with", p.file(t, "d.json", lead("3", "+14155550188", "")), "--reason", "typed in anew"), "will be sent again")
-	await(t, 20*time.Second, "all leads to be called", func() bool { return len(p.sim.Conversations()) == 3 })
+	await(t, patience, "all leads to be called", func() bool { return len(p.sim.Conversations()) == 3 })
 	got := make(map[string]string)
 	for _, c := range p.sim.Conversations() {
 		got[c.Intent] = c.Number

@@ -51,7 +51,7 @@ func TestDoubts(t *testing.T) {
 	}
 	contains(t, p.weir(t, "doubt", "resolve", key("3")[:8], "--retry", "--reason", "nobody was called", "--by", "bo"),
 		"will be sent again; if the first call was placed after all, the person is called a second time")
-	await(t, 30*time.Second, "the third lead to be called", func() bool { return len(p.sim.Conversations()) == 1 })
+	await(t, patience, "the third lead to be called", func() bool { return len(p.sim.Conversations()) == 1 })
 	p.settled(t, "doubt", 0)
 	if c := p.sim.Conversations()[0]; c.Intent != key("3") || c.Attempt != 2 {
 		t.Errorf("conversation: got %+v, want the second attempt of lead 3", c)

@@ -158,6 +158,7 @@ func ownBroker(t *testing.T) (*killed, *broker.Broker) {
 // it.
 func overhear(t *testing.T, b *broker.Broker, subject string, said func(data string)) {
 	t.Helper()
+	await(t, patience, "a connection", b.JetStream().Conn().IsConnected)
 	sub, err := b.JetStream().Conn().Subscribe(subject, func(m *nats.Msg) { said(string(m.Data)) })
 	if err != nil {
 		t.Fatal(err)
@@ -185,8 +186,11 @@ func within(t *testing.T, limit time.Duration, what string, c <-chan struct{}) {
 }
 
 // brokerDir in the environment makes TestFaultBroker be a broker of that
-// directory, so that tests can kill it.
-const brokerDir = "WEIR_TEST_BROKER_DIR"
+// directory, at an address, so that tests can kill it.
+const (
+	brokerDir     = "WEIR_TEST_BROKER_DIR"
+	brokerAddress = "WEIR_TEST_BROKER_ADDRESS"
+)
 
 // TestFaultBroker is the broker of the tests that kill one, in a process of its
 // own; as a test it has nothing to say.
@@ -195,7 +199,7 @@ func TestFaultBroker(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	if _, err := broker.StartEmbedded(zerolog.Nop(), broker.EmbeddedConfig{Dir: dir}); err != nil {
+	if _, err := broker.StartEmbedded(zerolog.Nop(), broker.EmbeddedConfig{Dir: dir, Listen: os.Getenv(brokerAddress)}); err != nil {
 		t.Fatal(err)
 	}
 	<-t.Context().Done()
@@ -203,17 +207,18 @@ func TestFaultBroker(t *testing.T) {
 
 // mortal is a broker in a process of its own, on a directory that outlives it.
 type mortal struct {
-	dir string
-	url string
-	cmd *exec.Cmd
+	dir     string
+	address string // kept from start to start
+	url     string
+	cmd     *exec.Cmd
 }
 
 func newMortal(t *testing.T) (*mortal, *killed) {
 	t.Helper()
-	m := &mortal{dir: filepath.Join(t.TempDir(), "store")}
+	m := &mortal{dir: filepath.Join(t.TempDir(), "store"), address: gatewayPort(t)}
 	m.start(t)
 	var token schema.Secret
-	await(t, 30*time.Second, "the broker", func() (up bool) {
+	await(t, patience, "the broker", func() (up bool) {
 		var err error
 		m.url, token, err = broker.ReadEndpoint(m.dir)
 		return err == nil
@@ -225,7 +230,7 @@ func newMortal(t *testing.T) (*mortal, *killed) {
 func (m *mortal) start(t *testing.T) {
 	t.Helper()
 	m.cmd = exec.Command(os.Args[0], "-test.run=^TestFaultBroker$", "-test.timeout=10m")
-	m.cmd.Env = append(os.Environ(), brokerDir+"="+m.dir)
+	m.cmd.Env = append(os.Environ(), brokerDir+"="+m.dir, brokerAddress+"="+m.address)
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd := m.cmd
 	if err := cmd.Start(); err != nil {
@@ -242,7 +247,7 @@ func (m *mortal) again(t *testing.T) {
 	t.Helper()
 	_ = m.cmd.Wait()
 	m.start(t)
-	await(t, 30*time.Second, "the broker to come back", func() bool {
+	await(t, patience, "the broker to come back", func() bool {
 		url, _, err := broker.ReadEndpoint(m.dir)
 		if err != nil || url != m.url {
 			return false
@@ -278,17 +283,17 @@ func TestFault05TheBrokerDiesRightAfterTheAck(t *testing.T) {
 	})
 	for range 5 {
 		k.publish(t, b, 1)
-		within(t, 30*time.Second, "an acknowledgement", acks)
+		within(t, patience, "an acknowledgement", acks)
 		_ = m.cmd.Process.Kill()
 		m.again(t)
-		await(t, 30*time.Second, "the broker to answer", func() bool {
+		await(t, patience, "the broker to answer", func() bool {
 			c, err := b.JetStream().Consumer(t.Context(), broker.StreamEvents, "weir-acme")
 			if err == nil && c.CachedInfo().NumAckPending+int(c.CachedInfo().NumPending) > 0 {
 				forgotten++
 			}
 			return err == nil
 		})
-		await(t, 30*time.Second, "the event to be done", func() bool {
+		await(t, patience, "the event to be done", func() bool {
 			pending, busy, err := b.Backlog(t.Context(), "acme")
 			return err == nil && pending+busy == 0
 		})
@@ -330,7 +335,7 @@ func TestFault06TheBrokerDiesRightAfterTheNak(t *testing.T) {
 		}
 	})
 	k.publish(t, b, 1)
-	within(t, 30*time.Second, "the event to be given back with a delay", given)
+	within(t, patience, "the event to be given back with a delay", given)
 	_ = m.cmd.Process.Kill()
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
@@ -358,7 +363,7 @@ func TestFault14AProcessThatStandsStillAfterItsClaim(t *testing.T) {
 	f := newFront(t, k.sim, nil)
 	yaml := k.at(t, f, "front.yaml")
 	caught := 0
-	for round := 0; caught == 0 && round < 5; round++ {
+	for round := 0; caught == 0 && round < 10; round++ {
 		cmd := child(t, k.env, "serve", "-c", yaml)
 		if round == 0 {
 			k.awaitStreams(t, b)
@@ -377,7 +382,7 @@ func TestFault14AProcessThatStandsStillAfterItsClaim(t *testing.T) {
 			}
 		})
 		k.publish(t, b, 1)
-		within(t, 30*time.Second, "a claim", claimed)
+		within(t, patience, "a claim", claimed)
 		stand(t, 6*time.Second)
 		key := k.keys[len(k.keys)-1]
 		sent := f.sent(key, claim)
@@ -432,18 +437,19 @@ func TestFault15AProcessThatStandsStillDuringItsRequest(t *testing.T) {
 	stopped := child(t, k.env, "serve", "-c", k.at(t, slow, "slow.yaml"))
 	k.awaitStreams(t, b)
 	k.publish(t, b, 30)
-	within(t, 30*time.Second, "the second request", asked)
+	within(t, patience, "the second request", asked)
 	if err := stopped.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	child(t, k.env, "serve", "-c", k.at(t, other, "other.yaml"))
-	await(t, time.Minute, "the other to take over", func() bool { return len(other.all()) > 0 })
+	await(t, patience, "the other to take over", func() bool { return len(other.all()) > 0 })
+	stood := slow.all()[1:]
 	close(release)
 	if err := stopped.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	open := make(map[string]bool) // the one request that stood still
-	for _, p := range slow.all()[1:2] {
+	open := make(map[string]bool) // the requests that stood still
+	for _, p := range stood {
 		for _, intent := range p.intents {
 			open[intent] = true
 		}
@@ -465,7 +471,7 @@ func TestFault49TheConsumerIsRemovedUnderARunningWeir(t *testing.T) {
 		t.Fatal(err)
 	}
 	requests := k.sim.Report().Requests["create"]
-	await(t, 30*time.Second, "every event to be done again", func() bool {
+	await(t, patience, "every event to be done again", func() bool {
 		c, err := b.JetStream().Consumer(t.Context(), broker.StreamEvents, "weir-acme")
 		if err != nil {
 			return false
@@ -495,16 +501,12 @@ func TestFault52SIGTERM(t *testing.T) {
 	cmd := child(t, k.env, "serve", "-c", yaml)
 	k.awaitStreams(t, b)
 	k.publish(t, b, 20)
-	within(t, 30*time.Second, "a request", asked)
+	within(t, patience, "a request", asked)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after SIGTERM: got %v, want code 0", err)
-	}
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("after SIGTERM: took %v, want seconds", took)
+	if code := ends(t, cmd, patience); code != 0 {
+		t.Errorf("after SIGTERM: got code %d, want 0", code)
 	}
 	created := 0
 	for _, in := range k.states(t, b) {
@@ -530,10 +532,8 @@ func TestFault55NoFileDescriptorsLeft(t *testing.T) {
 	k, b := ownBroker(t)
 	cmd := child(t, k.env, "serve", "-c", k.yaml)
 	k.awaitStreams(t, b)
-	await(t, 30*time.Second, "weir to run its lane", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := b.Control(ctx, "acme", []byte(`{"verb":"status"}`))
+	await(t, patience, "weir to run its lane", func() bool {
+		_, err := b.Control(t.Context(), "acme", []byte(`{"verb":"status"}`))
 		return err == nil
 	})
 	var was unix.Rlimit
@@ -545,7 +545,7 @@ func TestFault55NoFileDescriptorsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.publish(t, b, 6)
-	await(t, 30*time.Second, "an event that could not be sent", func() bool {
+	await(t, patience, "an event that could not be sent", func() bool {
 		for _, in := range k.states(t, b) {
 			if in.Waits["unsent"] > 0 && strings.Contains(in.Reason, "too many open files") {
 				return true

@@ -57,7 +57,7 @@ func (k *killed) patient(t *testing.T, f *front) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(strings.Replace(string(y), "timeout: 1s", "timeout: 1m", 1)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.Replace(string(y), "timeout: 10s", "timeout: 1m", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -123,8 +123,8 @@ func TestFault27AFullLedgerBeginsNothingNew(t *testing.T) {
 	resize(t, b, broker.StreamOutcomes, 32<<10) // the oldest make way
 	stuff(t, b, ledger.Stream, "$KV.WEIR_LEDGER.other.", 1000, 84)
 	k.publish(t, b, 60)
-	await(t, time.Minute, "weir to be short of room", func() bool { return s.ready() != nil })
-	await(t, time.Minute, "what was begun to end", func() bool {
+	await(t, patience, "weir to be short of room", func() bool { return s.ready() != nil })
+	await(t, patience, "what was begun to end", func() bool {
 		all, ended := begun(t, s)
 		return all == ended
 	})
@@ -186,7 +186,7 @@ func TestH5AFullStreamOfLettersStopsItsLane(t *testing.T) {
 	})
 	s, _ := k.serving(t, k.patient(t, f), startService)
 	k.publish(t, b, 1)
-	within(t, 30*time.Second, "a request", asked)
+	within(t, patience, "a request", asked)
 	resize(t, b, broker.StreamDead, 256<<10)
 	for _, bytes := range []int{10_000, 1000, 100, 1} {
 		stuff(t, b, broker.StreamDead, "weir.dead.other.", bytes, 100)
@@ -196,11 +196,11 @@ func TestH5AFullStreamOfLettersStopsItsLane(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, time.Minute, "weir to be short of room", func() bool { return s.room.lacking() != nil })
+	await(t, patience, "weir to be short of room", func() bool { return s.room.lacking() != nil })
 	k.publish(t, b, 10)
 	close(answer)
 	doubtful := k.keys[0]
-	await(t, time.Minute, "the doubt", func() bool { return k.states(t, b)[doubtful].State == consumer.Doubt })
+	await(t, patience, "the doubt", func() bool { return k.states(t, b)[doubtful].State == consumer.Doubt })
 	stand(t, 3*time.Second)
 	if n, err := unacked(t, b); err != nil || n == 0 {
 		t.Errorf("events that are not done: got %d, %v; want the doubt's", n, err)
@@ -292,7 +292,7 @@ func TestFault26AForeignStreamTakesAllStorage(t *testing.T) {
 	})
 	s, _ := k.serving(t, k.patient(t, f), smallRooms)
 	k.publish(t, b, 1)
-	within(t, 30*time.Second, "a request", asked)
+	within(t, patience, "a request", asked)
 	k.publish(t, b, 20)
 	if _, err := b.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: "FOREIGN", Subjects: []string{"foreign.>"}}); err != nil {
 		t.Fatal(err)
@@ -301,7 +301,7 @@ func TestFault26AForeignStreamTakesAllStorage(t *testing.T) {
 		stuff(t, b, "FOREIGN", "foreign.", bytes, 100)
 	}
 	close(answer)
-	await(t, time.Minute, "weir to be short of storage", func() bool {
+	await(t, patience, "weir to be short of storage", func() bool {
 		err := s.ready()
 		return err != nil && strings.Contains(err.Error(), "storage")
 	})
@@ -343,7 +343,7 @@ func TestFault51AnEntryOfANewerVersion(t *testing.T) {
 	s, _ := k.serving(t, k.yaml, startService)
 	k.publish(t, b, 10)
 	var why error
-	await(t, time.Minute, "the others to be called", func() bool {
+	await(t, patience, "the others to be called", func() bool {
 		ended := 0
 		for entry, err := range s.ledger.Scan(t.Context(), "acme", time.Time{}) {
 			if err != nil {
@@ -357,7 +357,7 @@ func TestFault51AnEntryOfANewerVersion(t *testing.T) {
 	if !errors.Is(why, consumer.ErrStrange) || !strings.Contains(why.Error(), "a newer Weir wrote it (format 2") {
 		t.Errorf("the strange entry: got %v", why)
 	}
-	await(t, time.Minute, "all but its event to be acknowledged", func() bool {
+	await(t, patience, "all but its event to be acknowledged", func() bool {
 		n, err := unacked(t, b)
 		return err == nil && n == 1
 	})

@@ -55,13 +55,13 @@ func TestH19AMarkWhoseAnswerWasLostIsNobodyElses(t *testing.T) {
 	go func() { ended <- g.Run(ctx, func(context.Context, []guard.Finding) error { return nil }) }()
 	d.lose.Store(true)
 	publishOnceMore(t, s.broker, []string{"a"}) // something for the mark to follow
-	within(t, 30*time.Second, "a mark to be stored without an answer", d.lost)
+	within(t, patience, "a mark to be stored without an answer", d.lost)
 	before, _, err := s.broker.Mark(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	publishOnceMore(t, s.broker, []string{"a", "b"})
-	await(t, 30*time.Second, "a later mark, or the end", func() bool {
+	await(t, patience, "a later mark, or the end", func() bool {
 		data, _, err := s.broker.Mark(t.Context())
 		return err == nil && string(data) != string(before) || len(ended) > 0
 	})

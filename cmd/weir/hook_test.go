@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,12 +24,17 @@ import (
 
 const hookSecret = "0123456789abcdef.hook"
 
-// gatewayPort returns a loopback address that nobody uses, and that the system
-// gives to nobody else by itself.
+var (
+	firstPort = rand.Uint32N(10_000)
+	ports     atomic.Uint32 // that gatewayPort has tried
+)
+
+// gatewayPort returns a loopback address that nobody uses, that the system gives
+// to nobody else by itself, and no other test of this process is given.
 func gatewayPort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+(firstPort+ports.Add(1))%10_000)
 		if ln, err := net.Listen("tcp", address); err == nil {
 			_ = ln.Close()
 			return address
@@ -96,7 +102,7 @@ func (k *killed) checkEnds(t *testing.T, b *broker.Broker) {
 	t.Helper()
 	var told map[string]int
 	states := k.states(t, b)
-	await(t, time.Minute, "late webhooks to change nothing any more", func() bool {
+	await(t, patience, "late webhooks to change nothing any more", func() bool {
 		before := states
 		told = outcomesOf(t, b, "ended")
 		states = k.states(t, b)
@@ -171,7 +177,7 @@ func newHooked(t *testing.T, faults simulator.Faults) *hooked {
 	h.stop = background(t, func(ctx context.Context) error {
 		return run(ctx, []string{"serve", "-c", h.yaml, "--log-level", "debug"}, strings.NewReader(""), io.Discard, h.log, func(name string) string { return h.env[name] })
 	})
-	await(t, 60*time.Second, "the gateway", func() bool {
+	await(t, patience, "the gateway", func() bool {
 		return h.send(t, "GET", "x", "") == http.StatusMethodNotAllowed
 	})
 	return h
@@ -212,7 +218,7 @@ func TestH10AWebhookSettlesADoubtOverHTTP(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, simulator.Faults{Accepted500: 1})
 	h.weir(t, "publish", h.file(t, "a.ndjson", lead("1", "+14155550101", "")))
-	await(t, 2*time.Minute, "the webhook to settle the doubt", func() bool { return h.show(t, "1").State == consumer.Ended })
+	await(t, patience, "the webhook to settle the doubt", func() bool { return h.show(t, "1").State == consumer.Ended })
 	h.stop()
 	if made := h.sim.Conversations(); len(made) != 1 {
 		t.Errorf("conversations: got %d, want 1", len(made))
@@ -234,7 +240,7 @@ func TestH13AForgedWebhookIsShownBesideTheDoubt(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.weir(t, "publish", h.file(t, "a.ndjson", lead("1", "+14155550101", "")))
-	await(t, 2*time.Minute, "the doubt", func() bool { return h.show(t, "1").State == consumer.Doubt })
+	await(t, patience, "the doubt", func() bool { return h.show(t, "1").State == consumer.Doubt })
 	h.sim.ClearOutage()
 	order := fmt.Sprintf(`{"conversation":"conv_9","intent":%q,"attempt":1}`, consumer.Key("sales", "/crm", "1"))
 	resp, err := http.Post(strings.TrimSuffix(h.url, "/api/v2")+"/simulator/webhook", "application/json", strings.NewReader(order))
@@ -242,7 +248,7 @@ func TestH13AForgedWebhookIsShownBesideTheDoubt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	await(t, 2*time.Minute, "what the webhook named", func() bool { return len(h.show(t, "1").Named) == 1 })
+	await(t, patience, "what the webhook named", func() bool { return len(h.show(t, "1").Named) == 1 })
 	contains(t, h.weir(t, "doubt", "show", "1"), "named conversation conv_9: the provider does not know it under this id", "doubt")
 
 	for body, want := range map[string]int{

@@ -182,7 +182,7 @@ func (d *desk) command(ctx context.Context, lane string, c consumer.Command) (co
 }
 
 // statusFor is how long the owner of a lane may take to say what it does.
-const statusFor = 2 * time.Second
+const statusFor = 5 * time.Second
 
 // status asks the owner of a lane what it does; nil if it does not say.
 func (d *desk) status(ctx context.Context, lane string) (*consumer.LaneStatus, error) {

@@ -236,7 +236,7 @@ func deskBehind(t *testing.T, s *service, h *halfDead) *desk {
 			t.Error(err)
 		}
 	})
-	l, err := openLedger(t.Context(), b.JetStream(), 2*time.Second)
+	l, err := openLedger(t.Context(), b.JetStream(), 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

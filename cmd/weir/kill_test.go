@@ -141,7 +141,7 @@ lanes:
     url: http://%s/api/v2
     auth: {api_key: {env: KEY}, workspace_id: {env: WORKSPACE}}
     limit: 5
-    timeout: 1s
+    timeout: 10s
     max_call: %s
     doubt_limit: 0
     pacing: {mean_call: 700ms}
@@ -162,12 +162,12 @@ lanes:
 func (k *killed) connect(t *testing.T, store string) *broker.Broker {
 	t.Helper()
 	var b *broker.Broker
-	await(t, 30*time.Second, "the embedded broker", func() bool {
+	await(t, patience, "the embedded broker", func() bool {
 		url, token, err := broker.ReadEndpoint(store)
 		if err != nil {
 			return false
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		b, err = broker.Connect(ctx, zerolog.Nop(), broker.Config{URL: url, Token: token})
 		return err == nil
@@ -178,7 +178,7 @@ func (k *killed) connect(t *testing.T, store string) *broker.Broker {
 // awaitStreams waits until the child has made the streams.
 func (k *killed) awaitStreams(t *testing.T, b *broker.Broker) {
 	t.Helper()
-	await(t, 30*time.Second, "the streams", func() bool {
+	await(t, patience, "the streams", func() bool {
 		_, _, err := b.Backlog(t.Context(), "acme")
 		return err == nil
 	})
@@ -218,9 +218,22 @@ func (k *killed) states(t *testing.T, b *broker.Broker) map[string]consumer.Inte
 	return states
 }
 
-// open notes the claims that nobody has settled, right after a kill.
+// open notes the claims that nobody has settled, right after a kill: once the
+// broker has read what the process had written, for it stores that too.
 func (k *killed) open(t *testing.T, b *broker.Broker, open map[string]bool) {
 	t.Helper()
+	var last uint64
+	since := time.Now()
+	await(t, patience, "the ledger to come to rest", func() bool {
+		s, err := b.JetStream().Stream(t.Context(), ledger.Stream)
+		if err != nil {
+			return false
+		}
+		if now := s.CachedInfo().State.LastSeq; now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
 	for _, in := range k.states(t, b) {
 		if in.State == consumer.Started {
 			open[in.Key] = true
@@ -277,6 +290,9 @@ func (k *killed) check(t *testing.T, b *broker.Broker, open map[string]bool) {
 	}
 	t.Logf("%d leads: %d called once, %d in doubt; %d claims were open at the kills", len(k.keys), created, doubts, len(open))
 }
+
+// patience is how long a test waits for what has to come: on a slow machine, too.
+const patience = 3 * time.Minute
 
 // await polls until the condition holds.
 func await(t *testing.T, limit time.Duration, what string, holds func() bool) {

@@ -140,7 +140,7 @@ func (d *desk) switchLanes(a *app, choice laneChoice, state string, write func(l
 
 // obeyFor is how long a running lane may take to see its switch. It looks
 // several times a second.
-const obeyFor = 2 * time.Second
+const obeyFor = 10 * time.Second
 
 // obeyed waits until the lane's owner says that it is paused, or not, as it
 // should be.

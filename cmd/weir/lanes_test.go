@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -69,7 +68,7 @@ func TestLanePauseAndResume(t *testing.T) {
 	contains(t, p.weir(t, "lane", "pause", "sales", "--reason", "a fair", "--by", "bo"), "lane sales is paused; weir serve has seen it\n")
 	p.weir(t, "publish", "--lane", "sales", p.file(t, "a.ndjson", lead("1", "+14155550101", "")))
 	p.weir(t, "publish", "--lane", "support", p.file(t, "b.ndjson", lead("2", "+14155550102", "")))
-	await(t, 20*time.Second, "the lane that runs to call", func() bool { return len(p.sim.Conversations()) > 0 })
+	await(t, patience, "the lane that runs to call", func() bool { return len(p.sim.Conversations()) > 0 })
 	contains(t, p.weir(t, "lanes"), "paused", "by bo: a fair")
 
 	got := decoded[[]switched](t, p.weir(t, "lane", "resume", "--all", "--output", "json"))
@@ -80,7 +79,7 @@ func TestLanePauseAndResume(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("resume (-want +got):\n%s", diff)
 	}
-	await(t, 20*time.Second, "the resumed lane to call", func() bool { return len(p.sim.Conversations()) == 2 })
+	await(t, patience, "the resumed lane to call", func() bool { return len(p.sim.Conversations()) == 2 })
 	var numbers []string
 	for _, c := range p.sim.Conversations() {
 		numbers = append(numbers, c.Number)
@@ -131,7 +130,7 @@ func TestLanesWatch(t *testing.T) {
 				args := []string{"lanes", "--watch", "-c", p.yaml, "--output", output}
 				done <- run(ctx, args, strings.NewReader(""), &out, &syncBuffer{}, func(name string) string { return p.env[name] })
 			}()
-			await(t, 20*time.Second, "two looks", func() bool { return strings.Count(out.String(), "\n") >= 2 })
+			await(t, patience, "two looks", func() bool { return strings.Count(out.String(), "\n") >= 2 })
 			cancel()
 			if err := <-done; err != nil {
 				t.Errorf("got error %v, want none", err)

@@ -68,7 +68,7 @@ func (p *plant) configure(t *testing.T, route string, lanes ...string) {
 	t.Helper()
 	var y strings.Builder
 	fmt.Fprintf(&y, "embedded: {dir: %q}\naccounts:\n  - name: acme\n    provider: oration\n    url: %s\n", p.store, p.url)
-	fmt.Fprintf(&y, "    auth: {api_key: {env: KEY}, workspace_id: {env: WORKSPACE}}\n    limit: 8\n    timeout: 1s\n    max_call: %s\n", p.sim.MaxCall()+time.Second)
+	fmt.Fprintf(&y, "    auth: {api_key: {env: KEY}, workspace_id: {env: WORKSPACE}}\n    limit: 8\n    timeout: 10s\n    max_call: %s\n", p.sim.MaxCall()+time.Second)
 	y.WriteString("lanes:\n")
 	for _, lane := range lanes {
 		fmt.Fprintf(&y, "  - name: %s\n    account: acme\n    routes:\n      - type: lead.created\n%s", lane, route)
@@ -132,7 +132,7 @@ func (p *plant) serve(t *testing.T, lanes ...string) (stop func()) {
 		}
 		return err
 	})
-	await(t, 30*time.Second, "weir serve to run its lanes", func() bool {
+	await(t, patience, "weir serve to run its lanes", func() bool {
 		stdout, _, err := weir(t.Context(), p.env, "lanes", "-c", p.yaml, "--output", "json")
 		return err == nil && strings.Count(stdout, `"state"`) == len(lanes) && !strings.Contains(stdout, notRunning)
 	})

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -74,7 +73,7 @@ func TestFault41Poison(t *testing.T) {
 	}
 	k.publish(t, b, 4)
 	cmd := child(t, k.env, "serve", "-c", k.yaml)
-	await(t, 3*time.Minute, "everything to be done", func() bool {
+	await(t, patience, "everything to be done", func() bool {
 		pending, unacked, err := b.Backlog(t.Context(), "acme")
 		return err == nil && pending+unacked == 0
 	})

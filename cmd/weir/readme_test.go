@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -179,7 +176,7 @@ func (s *stranger) start(t *testing.T, command []string, more ...string) {
 func (s *stranger) serve(t *testing.T, yaml, store string) {
 	t.Helper()
 	s.start(t, s.find(t, "bin/weir", "serve", "-c", yaml))
-	await(t, 30*time.Second, "weir serve", func() bool {
+	await(t, patience, "weir serve", func() bool {
 		if _, err := os.Stat(filepath.Join(s.dir, "examples", store, "endpoint.json")); err != nil {
 			return false
 		}
@@ -225,7 +222,7 @@ func TestReadmeThreeProcesses(t *testing.T) {
 		t.Errorf("examples: got %d, want at least 40", len(wanted))
 	}
 	var letters []letterRow
-	await(t, 2*time.Minute, "every lead to come to its end", func() bool {
+	await(t, patience, "every lead to come to its end", func() bool {
 		letters = nil
 		if err := json.Unmarshal([]byte(s.ask(t, "dead")), &letters); err != nil {
 			t.Fatal(err)
@@ -266,7 +263,7 @@ func TestReadmeBothProviders(t *testing.T) {
 		}
 	}
 	var rows []laneRow
-	await(t, time.Minute, "every lead to come to its end", func() bool {
+	await(t, patience, "every lead to come to its end", func() bool {
 		rows = nil
 		if err := json.Unmarshal([]byte(s.ask(t, "lanes", "-c", "examples/both.yaml")), &rows); err != nil {
 			t.Fatal(err)
@@ -293,14 +290,7 @@ func copyExamples(t *testing.T, dir string) (address string) {
 	if err := os.CopyFS(filepath.Join(dir, "examples"), os.DirFS(filepath.Join(root, "examples"))); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address = gatewayPort(t)
 	for _, name := range []string{"weir.yaml", "both.yaml"} {
 		path := filepath.Join(dir, "examples", name)
 		b, err := os.ReadFile(path)
@@ -383,15 +373,14 @@ func total(counts map[string]int) (n int) {
 // made counts the conversations of each intent in the simulator's log.
 func made(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	f, err := os.Open(filepath.Join(dir, "calls.ndjson"))
+	log, err := os.ReadFile(filepath.Join(dir, "calls.ndjson"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
 	counts := make(map[string]int)
-	for sc := bufio.NewScanner(f); sc.Scan(); {
+	for text := range bytes.Lines(log[:bytes.LastIndexByte(log, '\n')+1]) { // the last one may not be whole yet
 		var line struct{ Event, Intent string }
-		if err := json.Unmarshal(sc.Bytes(), &line); err != nil {
+		if err := json.Unmarshal(text, &line); err != nil {
 			t.Fatalf("the simulator's log: %v", err)
 		}
 		if line.Event == "made" {

@@ -68,7 +68,7 @@ func TestH19ABackupIsPutBack(t *testing.T) {
 			k.awaitStreams(t, b)
 			publishOnceMore(t, b, k.keys, fmt.Sprintf(`"time":%q,`, born.UTC().Format(time.RFC3339Nano)))
 			var stdout string
-			await(t, time.Minute, "weir serve to hold its lane", func() (up bool) {
+			await(t, patience, "weir serve to hold its lane", func() (up bool) {
 				var err error
 				stdout, _, err = weir(t.Context(), k.env, "lanes", "-c", k.yaml)
 				return err == nil && !strings.Contains(stdout, notRunning)
@@ -115,7 +115,7 @@ func TestH19AReleaseOutlastsAProcess(t *testing.T) {
 	serve := func(args ...string) (stop func()) {
 		cmd := child(t, k.env, append([]string{"serve", "-c", k.yaml}, args...)...)
 		k.awaitStreams(t, b)
-		await(t, 30*time.Second, "weir serve to run its lane", func() bool {
+		await(t, patience, "weir serve to run its lane", func() bool {
 			stdout, _, err := weir(t.Context(), k.env, "lanes", "-c", k.yaml)
 			return err == nil && !strings.Contains(stdout, notRunning)
 		})
@@ -154,7 +154,7 @@ func TestH19AReleaseOutlastsAProcess(t *testing.T) {
 	if _, err := b.PublishEvent(t.Context(), "acme", map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(body), ""); err != nil {
 		t.Fatal(err)
 	}
-	await(t, time.Minute, "the event of before to come into doubt", func() bool {
+	await(t, patience, "the event of before to come into doubt", func() bool {
 		return k.states(t, b)[consumer.Key("acme", "/crm", "of-before")].State == consumer.Doubt
 	})
 	if got := k.states(t, b)[old].State; got != consumer.Ended {

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -27,7 +26,7 @@ func simulate(t *testing.T, args ...string) (url string, stop func() (stdout, st
 		done <- run(ctx, args, strings.NewReader(""), &out, &said, func(string) string { return "" })
 	}()
 	t.Cleanup(cancel)
-	await(t, 10*time.Second, "weir simulate to listen", func() bool {
+	await(t, patience, "weir simulate to listen", func() bool {
 		m := listensOn.FindStringSubmatch(out.String() + said.String())
 		if m != nil {
 			url = m[1]
@@ -64,7 +63,7 @@ func call(t *testing.T, url, number string) int {
 func TestSimulate(t *testing.T) {
 	t.Parallel()
 	log := filepath.Join(t.TempDir(), "calls.ndjson")
-	url, stop := simulate(t, "--limit", "2", "--scale", "60", "--overflow", "whole", "--log", log)
+	url, stop := simulate(t, "--limit", "2", "--scale", "0.01", "--overflow", "whole", "--log", log)
 	var statuses []int
 	for _, number := range []string{"+14155550101", "+14155550102", "+14155550103"} {
 		statuses = append(statuses, call(t, url, number))
@@ -74,7 +73,7 @@ func TestSimulate(t *testing.T) {
 	}
 	stdout, _ := stop()
 	contains(t, stdout,
-		"Oration, 2 slots", "Anyreach, 10 calls", "the longest call takes 10s at this scale: set max_call above it",
+		"Oration, 2 slots", "Anyreach, 10 calls", "the longest call takes 16h40m0s at this scale: set max_call above it",
 		"conversations made      2        0\n", "hidden answers          0        0\n", "doubled                 1        0\n",
 		"highest slots in use    2 of 2   0 of 10\n", "answers 429             1        0\n")
 	written, err := os.ReadFile(log)

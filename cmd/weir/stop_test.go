@@ -47,7 +47,7 @@ func TestFault52ASecondSIGTERM(t *testing.T) {
 	cmd := child(t, k.env, "serve", "-c", k.patient(t, f))
 	k.awaitStreams(t, b)
 	k.publish(t, b, 3)
-	within(t, 30*time.Second, "a request", asked)
+	within(t, patience, "a request", asked)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,14 @@ func TestFault52ASecondSIGTERM(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal("weir ended although a request runs")
 	}
-	if code := ends(t, cmd, 10*time.Second); code != 130 {
+	// Where the first had not been seen yet, the two were one.
+	t.Cleanup(background(t, func(ctx context.Context) error {
+		for cmd.Process.Signal(syscall.SIGTERM) == nil && ctx.Err() == nil {
+			stand(t, time.Second)
+		}
+		return nil
+	}))
+	if code := ends(t, cmd, patience); code != 130 {
 		t.Errorf("exit code: got %d, want 130", code)
 	}
 	open := make(map[string]bool)
@@ -82,7 +89,7 @@ func TestFault52SIGTERMWithoutABroker(t *testing.T) {
 	t.Cleanup(func() { _ = b.Close(context.Background()) })
 	k.awaitStreams(t, b)
 	k.publish(t, b, 12)
-	within(t, 30*time.Second, "a request", asked)
+	within(t, patience, "a request", asked)
 	if err := m.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +98,7 @@ func TestFault52SIGTERMWithoutABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	ends(t, cmd, 30*time.Second)
+	ends(t, cmd, time.Minute)
 	t.Logf("ended %v after SIGTERM", time.Since(began).Round(time.Second))
 	if err := m.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -112,7 +119,7 @@ func TestServeWaitsForItsBroker(t *testing.T) {
 	_ = m.cmd.Wait()
 	waits := func() *exec.Cmd {
 		cmd := child(t, k.env, "serve", "-c", k.yaml)
-		await(t, 30*time.Second, "weir to say what it waits for", func() bool {
+		await(t, patience, "weir to say what it waits for", func() bool {
 			return strings.Count(cmd.Stdout.(*syncBuffer).String(), "the broker cannot be reached") > 1
 		})
 		return cmd
@@ -121,7 +128,7 @@ func TestServeWaitsForItsBroker(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := ends(t, cmd, 10*time.Second); code != 130 {
+	if code := ends(t, cmd, patience); code != 130 {
 		t.Errorf("exit code of one that was stopped before it worked: got %d, want 130", code)
 	}
 	waits()

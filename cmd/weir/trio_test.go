@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,17 +55,19 @@ func newTrio(t *testing.T) *trio {
 	return c
 }
 
-// openPorts returns ports that nobody listened on a moment ago.
+// openPorts returns ports that nobody uses.
 func openPorts(t *testing.T, n int) (ports []int) {
 	t.Helper()
 	for range n {
-		var lc net.ListenConfig
-		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		_, port, err := net.SplitHostPort(gatewayPort(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, number)
 	}
 	return ports
 }
@@ -93,7 +96,7 @@ func (c *trio) stop(i int) {
 // leader is the server that leads a stream, once there is one.
 func (c *trio) leader(t *testing.T, stream string) (at int) {
 	t.Helper()
-	await(t, time.Minute, "a leader of "+stream, func() bool {
+	await(t, patience, "a leader of "+stream, func() bool {
 		for i, s := range c.servers {
 			if s != nil && s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
 				at = i
@@ -137,7 +140,7 @@ func TestFault19ServeOutlastsAClustersQuorum(t *testing.T) {
 	c.start(t, 0)
 	cmd := child(t, k.env, "serve", "-c", k.at(t, f, "front.yaml"))
 	said := cmd.Stdout.(*syncBuffer)
-	await(t, time.Minute, "weir to say what it waits for", func() bool {
+	await(t, patience, "weir to say what it waits for", func() bool {
 		return strings.Count(said.String(), "does not answer yet") > 1
 	})
 	c.start(t, 1)
@@ -145,7 +148,7 @@ func TestFault19ServeOutlastsAClustersQuorum(t *testing.T) {
 	b := c.connect(t)
 	k.awaitStreams(t, b)
 	k.publish(t, b, 40)
-	await(t, time.Minute, "some calls", func() bool { return asks(f) > 4 })
+	await(t, patience, "some calls", func() bool { return asks(f) > 4 })
 	c.stop(1)
 	c.stop(2)
 	stand(t, 8*time.Second) // what was claimed before is sent
@@ -175,11 +178,11 @@ func TestFault18LeadersGoAway(t *testing.T) {
 	k.awaitStreams(t, b)
 	k.publish(t, b, 60)
 	for n, stream := range []string{ledger.Stream, broker.StreamEvents} {
-		await(t, time.Minute, "some calls", func() bool { return asks(f) > 8+20*n })
+		await(t, patience, "some calls", func() bool { return asks(f) > 8+20*n })
 		at := c.leader(t, stream)
 		c.stop(at)
 		before := asks(f)
-		await(t, 2*time.Minute, "calls under another leader", func() bool { return asks(f) > before+5 })
+		await(t, patience, "calls under another leader", func() bool { return asks(f) > before+5 })
 		c.start(t, at)
 	}
 	k.settle(t, b)

@@ -160,7 +160,7 @@ func verdictsAreTrue(t *testing.T, j *judged) {
 func (j *judged) list(t *testing.T, lister consumer.Lister, made map[string]simulator.Conversation) {
 	t.Helper()
 	shown := 0
-	for range 5 { // the faults strike lists, too
+	await(t, patience, "a list of half of them at least", func() bool { // the faults strike lists, too
 		list, _ := lister.Conversations(t.Context(), time.Now().Add(-time.Hour))
 		shown = max(shown, len(list))
 		for _, conv := range list {
@@ -168,10 +168,8 @@ func (j *judged) list(t *testing.T, lister consumer.Lister, made map[string]simu
 				t.Errorf("%s is listed (ended: %v), made: %+v", conv.ID, conv.Ended, was)
 			}
 		}
-	}
-	if shown < len(made)/2 {
-		t.Errorf("the list shows %d conversations of %d", shown, len(made))
-	}
+		return shown >= len(made)/2
+	})
 }
 
 // items are leads with numbers of their own.

@@ -25,11 +25,15 @@ func (h Harness) testConnections(t *testing.T) {
 		t.Parallel()
 		eachTransport(t, func(t *testing.T, secure *tls.Config) {
 			x := h.answers(t, secure, creates)
-			for range 2 {
+			for n := 1; ; n++ {
 				expect(t, x.create(t.Context(), t, x.batch(t, 1)), created)
-			}
-			if conns, _, requests := x.s.counts(); conns != 1 || requests != 2 {
-				t.Errorf("got %d connections for %d requests, want 1 for 2", conns, requests)
+				conns, _, requests := x.s.counts()
+				if requests != n || n == tries {
+					t.Fatalf("got %d connections for %d of %d requests, want fewer", conns, requests, n)
+				}
+				if conns < requests {
+					break
+				}
 			}
 		})
 	})
@@ -91,15 +95,23 @@ func (h Harness) testConnections(t *testing.T) {
 func (h Harness) closedWhenUsedAgain(t *testing.T) {
 	t.Parallel()
 	eachTransport(t, func(t *testing.T, secure *tls.Config) {
-		x := h.subject(t, secure, func(p *peer) {
-			p.next()
-			creates(p)
-			p.next()
-		})
-		expect(t, x.create(t.Context(), t, x.batch(t, 1)), created)
-		expect(t, x.create(t.Context(), t, x.batch(t, 1)), doubt)
-		if conns, _, requests := x.s.counts(); conns != 1 || requests != 2 {
-			t.Errorf("got %d connections and %d requests, want 1 and 2", conns, requests)
+		for n := 1; ; n++ {
+			x := h.subject(t, secure, func(p *peer) {
+				p.next()
+				creates(p)
+				p.next()
+			})
+			expect(t, x.create(t.Context(), t, x.batch(t, 1)), created)
+			a := x.create(t.Context(), t, x.batch(t, 1))
+			conns, _, requests := x.s.counts()
+			if conns == 2 && n < tries {
+				continue
+			}
+			expect(t, a, doubt)
+			if conns != 1 || requests != 2 {
+				t.Errorf("got %d connections and %d requests, want 1 and 2", conns, requests)
+			}
+			return
 		}
 	})
 }
@@ -171,6 +183,8 @@ func (h Harness) testClose(t *testing.T) {
 		conns, _, _ := x.s.counts()
 		x.s.wait(t, conns)
 	})
+	for end := time.Now().Add(patience); goleak.Find(others) != nil && time.Now().Before(end); { // it waits by itself
+	}
 	goleak.VerifyNone(t, others)
 }
 

@@ -136,7 +136,7 @@ func TestFaultsAreFound(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBroken$/^"+fault.test+"$", "-test.timeout=1m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBroken$/^"+fault.test+"$", "-test.timeout=5m")
 			cmd.Env = append(os.Environ(), envFault+"="+name)
 			out, err := cmd.CombinedOutput()
 			if _, failed := errors.AsType[*exec.ExitError](err); !failed || !strings.Contains(string(out), "--- FAIL: TestBroken/"+fault.test) {

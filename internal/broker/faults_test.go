@@ -119,14 +119,14 @@ func TestFault21ABrokerThatHearsNothing(t *testing.T) {
 	if got, err := events.Fetch(1, time.Minute); err == nil {
 		t.Errorf("fetch: got %v, want an error", got)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("fetch: took %v, want seconds", took)
 	}
 	began = time.Now()
 	if err := m.Ack(t.Context()); err == nil {
 		t.Error("ack: got no error")
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("ack: took %v, want about 4 s", took)
 	}
 	r.goOn(t)
@@ -198,7 +198,7 @@ func TestFault54AReconnectStorm(t *testing.T) {
 	}
 	done := make(map[string]bool)
 	fetches, dropped := 0, 0
-	for deadline := time.Now().Add(40 * time.Second); len(done) < n && time.Now().Before(deadline); fetches++ {
+	for deadline := time.Now().Add(2 * patience); len(done) < n && time.Now().Before(deadline); fetches++ {
 		while := fetches%2 == 0 && dropped < drops
 		if while {
 			dropped++

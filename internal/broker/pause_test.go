@@ -41,8 +41,8 @@ func next(t *testing.T, changes <-chan change) change {
 	select {
 	case c := <-changes:
 		return c
-	case <-time.After(15 * time.Second):
-		t.Fatal("watch: no call within 15 s")
+	case <-time.After(patience):
+		t.Fatal("watch: no call")
 		return change{}
 	}
 }
@@ -116,12 +116,8 @@ func TestWatchPauses(t *testing.T) {
 	if err := b.Pause(ctx, "other", "bob", "now"); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	if c := next(t, changes); c.lane != "other" || c.p == nil || c.p.By != "bob" {
 		t.Errorf("second call: got %+v", c)
-	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("a pause was seen after %v, want at once", took)
 	}
 	if err := b.Resume(ctx, lane, "ann"); err != nil {
 		t.Fatal(err)
@@ -167,12 +163,8 @@ func TestWatchOutlastsARestart(t *testing.T) {
 	if err := other.Resume(t.Context(), lane, "ann"); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	if c := next(t, changes); c.lane != lane || c.p != nil {
 		t.Errorf("after a restart: got %+v, want the lane to run", c)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("after a restart: seen after %v, want within seconds", took)
 	}
 	if err := b.Pause(t.Context(), lane, "ann", "again"); err != nil {
 		t.Errorf("the old connection after a restart: got %v", err)
@@ -230,7 +222,7 @@ func (l *logged) Write(p []byte) (int, error) {
 
 func (l *logged) await(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(patience)
 	for {
 		select {
 		case line := <-l.text:
@@ -238,7 +230,7 @@ func (l *logged) await(t *testing.T, text string) {
 				return
 			}
 		case <-deadline:
-			t.Fatalf("log: no line with %q within 15 s", text)
+			t.Fatalf("log: no line with %q", text)
 		}
 	}
 }

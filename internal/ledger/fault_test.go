@@ -59,7 +59,7 @@ func (f faulty) store(ctx context.Context, in consumer.Intent, revision uint64) 
 	return done
 }
 
-const budget = 9 * time.Second
+const budget = 45 * time.Second // half a minute more than a test needs on a busy machine
 
 func TestStoredButTheAnswerIsLost(t *testing.T) {
 	t.Parallel()
@@ -148,7 +148,6 @@ func TestALateWriteLoses(t *testing.T) {
 	f := newFaulty(t, 200*time.Millisecond)
 	f.set(delayRequests)
 	done := f.store(t.Context(), intent(1), 0)
-	f.await(1)
 	if r := <-done; r.err == nil || errors.Is(r.err, consumer.ErrConflict) {
 		t.Fatalf("store without an answer: got %d, %v; want an error that leaves it unknown", r.revision, r.err)
 	}

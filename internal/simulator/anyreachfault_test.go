@@ -130,7 +130,7 @@ func TestFaultsSpareBadRequests(t *testing.T) {
 // anyreachStorm is a configuration in which much goes wrong.
 func anyreachStorm(seed uint64) simulator.AnyreachConfig {
 	return simulator.AnyreachConfig{
-		Limit: 1000, Global: 1000, Seed: seed, Detail: simulator.Mixed, Accepted: simulator.Mixed, Replay: simulator.Mixed,
+		Limit: 1000, Global: 1000, Scale: .01, Seed: seed, Detail: simulator.Mixed, Accepted: simulator.Mixed, Replay: simulator.Mixed,
 		VisibleAfter: time.Hour, VisibleShare: 0.5, TooMany: 0.1, Faults: storm(seed).Faults,
 	}
 }

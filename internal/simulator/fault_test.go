@@ -27,7 +27,7 @@ func attempt(t *testing.T, url string) (word string, got reply) {
 
 // outcome sends a request and tells in a word what the client saw.
 func outcome(r *http.Request) (word string, got reply) {
-	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 	defer cancel()
 	got, err := send(r.WithContext(ctx))
 	switch {
@@ -160,12 +160,12 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !holds() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("got no %s within 10 s, want one", what)
+			t.Fatalf("got no %s within a minute, want one", what)
 		}
 	}
 }
@@ -357,8 +357,8 @@ func TestLookupFaults(t *testing.T) {
 
 // storm is a configuration in which much goes wrong.
 func storm(seed uint64) simulator.Config {
-	return simulator.Config{
-		Limit: 10_000, Seed: seed, Shape: simulator.Mixed, Overflow: simulator.Mixed,
+	return simulator.Config{ // calls of hours, of which none ends meanwhile
+		Limit: 10_000, Scale: .01, Seed: seed, Shape: simulator.Mixed, Overflow: simulator.Mixed,
 		Faults: simulator.Faults{
 			Refuse503: 0.1, HTML502: 0.1, ResetEarly: 0.1, Accepted500: 0.1, AcceptedHang: 0.1, Cut: 0.1, Reset: 0.1,
 			Shuffle: 0.3, DropResult: 0.3, ItemError: 0.3, Slow: 0.1, HangFor: time.Millisecond, SlowFor: time.Millisecond,
