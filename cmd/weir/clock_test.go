@@ -84,7 +84,7 @@ func TestH25AHostWithAnotherClockIsNotReady(t *testing.T) {
 		}
 	})
 	stop := background(t, s.run)
-	await(t, 30*time.Second, "weir to be ready: the lease has looked at the broker's clock", func() bool { return s.ready() == nil })
+	await(t, patience, "weir to be ready: the lease has looked at the broker's clock", func() bool { return s.ready() == nil })
 	stop() // or it would look again
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { health(w, s.ready()) }))
 	t.Cleanup(srv.Close)
