@@ -13,10 +13,11 @@
 //	                weir.due.<lane>.<intent>                      fired schedules, replays
 //	KV_WEIR_LANES   $KV.WEIR_LANES.pause.<lane>                   pauses
 //	                $KV.WEIR_LANES.gate.<lane>                    holds and releases
-//	                $KV.WEIR_LANES.lease, .owner                  who sends
+//	                $KV.WEIR_LANES.own.>                          who owns what (internal/owner)
 //	                $KV.WEIR_LANES.mark                           how far the state was
 //
-// Core NATS requests to weir.ctl.<lane> reach the process that owns the lane.
+// Core NATS requests to weir.ctl.<lane> and weir.hook.<lane> reach the process that
+// owns the lane: people's commands, and webhooks that came to another replica.
 // Publishers may have rights on weir.events.> and weir.outcomes.> alone: what
 // stands in weir.due.> and weir.ctl.> is believed.
 //

@@ -130,3 +130,18 @@ func messages(t *testing.T, b *broker.Broker, stream string) uint64 {
 	}
 	return s.CachedInfo().State.Msgs
 }
+
+// until waits for a condition.
+func until(t *testing.T, what string, yes func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for !yes() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}

@@ -52,7 +52,7 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 		Duplicates: 2 * time.Minute, AllowMsgSchedules: true,
 	}, {
 		Name: StreamLanes, Subjects: []string{lanesPrefix + ">"},
-		Description: "Weir: pauses and the lease",
+		Description: "Weir: pauses and owners",
 		Discard:     jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxBytes: lanesRoom,
 		Duplicates: 2 * time.Minute, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerAge,
 		AllowRollup: true, DenyDelete: true,

@@ -65,7 +65,7 @@ func transient(err error) bool {
 	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadHeaderMsg) {
 		return false
 	}
-	if errors.Is(err, ErrTooOld) || errors.Is(err, ErrLost) || errors.Is(err, errLapsed) || errors.Is(err, consumer.ErrConflict) || errors.Is(err, errUnreadable) {
+	if errors.Is(err, ErrTooOld) || errors.Is(err, consumer.ErrConflict) || errors.Is(err, errUnreadable) {
 		return false
 	}
 	e, ok := errors.AsType[*jetstream.APIError](err)
