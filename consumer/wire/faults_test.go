@@ -28,7 +28,8 @@ import (
 const (
 	limit   = 4 << 10 // of what is read of an answer
 	timeout = 400 * time.Millisecond
-	soon    = 5 * time.Second // for what comes at once, on a busy machine
+	soon    = 30 * time.Second // for what comes at once, on a busy machine
+	tries   = 20               // to use a connection again: the transport keeps none for which it had no time
 )
 
 // peer is a provider at the level of bytes.
@@ -164,9 +165,19 @@ func TestFault28To30And35AnswersThatAreNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := listen(t, func(_ *peer, c net.Conn, _ *bufio.Reader) { tc.answer(c) })
-			c := client(t, wire.Config{URL: p.url(), Timeout: map[bool]time.Duration{true: timeout, false: soon}[tc.slow]})
+			least := soon
+			if tc.slow {
+				least = timeout
+			}
+			c := client(t, wire.Config{URL: p.url(), Timeout: least})
 			began := time.Now()
 			x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
+			for tc.slow && (!x.Written || x.Status != tc.status) && least < soon { // its time was over too soon, on a busy machine
+				least *= 4
+				p = listen(t, func(_ *peer, c net.Conn, _ *bufio.Reader) { tc.answer(c) })
+				c, began = client(t, wire.Config{URL: p.url(), Timeout: least}), time.Now()
+				x = c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
+			}
 			took := time.Since(began)
 			if !x.Written || x.Status != tc.status || x.Complete || x.Err == nil {
 				t.Errorf("got written %v, status %d, complete %v, error %v; want written, %d, not complete, an error", x.Written, x.Status, x.Complete, x.Err, tc.status)
@@ -174,7 +185,7 @@ func TestFault28To30And35AnswersThatAreNone(t *testing.T) {
 			if len(x.Body) > limit {
 				t.Errorf("body: got %d bytes, want at most %d", len(x.Body), limit)
 			}
-			if took > soon-time.Second || tc.slow && took < timeout {
+			if tc.slow && took < least || !tc.slow && took > soon-time.Second {
 				t.Errorf("took %v", took)
 			}
 			if requests, conns := p.seen(); requests != 1 || conns != 1 {
@@ -244,17 +255,24 @@ func TestFault34NothingIsFollowedOrRepeated(t *testing.T) {
 // request by itself, unless it cannot.
 func TestFault34AConnectionThatEndsWhenItIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	p := listen(t, func(p *peer, c net.Conn, r *bufio.Reader) {
-		io.WriteString(c, head+"Content-Length: 2\r\n\r\n{}")
-		p.next(r)
-	})
-	c := client(t, wire.Config{URL: p.url(), Timeout: soon})
-	if x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit); !x.Complete {
-		t.Fatalf("first: got %+v", x)
-	}
-	x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
-	if requests, conns := p.seen(); !x.Written || x.Status != 0 || requests != 2 || conns != 1 {
-		t.Errorf("second: got written %v, status %d; %d requests on %d connections; want written, 0, 2 on 1", x.Written, x.Status, requests, conns)
+	for n := 1; ; n++ {
+		p := listen(t, func(p *peer, c net.Conn, r *bufio.Reader) {
+			io.WriteString(c, head+"Content-Length: 2\r\n\r\n{}")
+			p.next(r)
+		})
+		c := client(t, wire.Config{URL: p.url(), Timeout: soon})
+		if x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit); !x.Complete {
+			t.Fatalf("first: got %+v", x)
+		}
+		x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
+		requests, conns := p.seen()
+		if x.Status == 200 && conns == 2 && n < tries {
+			continue
+		}
+		if !x.Written || x.Status != 0 || requests != 2 || conns != 1 {
+			t.Errorf("second: got written %v, status %d; %d requests on %d connections; want written, 0, 2 on 1", x.Written, x.Status, requests, conns)
+		}
+		return
 	}
 }
 
@@ -331,23 +349,30 @@ func TestFault14APauseBeforeTheFirstByte(t *testing.T) {
 // reads it as that of the next one.
 func TestFault37AnAnswerAfterTheDeadline(t *testing.T) {
 	t.Parallel()
-	late := make(chan error, 1)
+	arrived, late := make(chan struct{}), make(chan struct{})
 	p := listen(t, func(p *peer, c net.Conn, _ *bufio.Reader) {
 		if requests, _ := p.seen(); requests == 1 {
-			<-time.After(2 * timeout)
-			_, err := io.WriteString(c, head+"Content-Length: 4\r\n\r\nlate")
-			late <- err
+			close(arrived)
+			<-late
+			io.WriteString(c, head+"Content-Length: 4\r\n\r\nlate")
 			return
 		}
-		<-late
 		io.WriteString(c, head+"Content-Length: 3\r\n\r\nown")
 	})
 	c := client(t, wire.Config{URL: p.url()})
-	if x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit); !x.Written || x.Status != 0 || x.Err == nil {
-		t.Errorf("first: got %+v, want written and no answer", x)
+	for wait := true; wait; { // a busy machine may write nothing before the deadline
+		x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
+		if wait = !x.Written; x.Status != 0 || x.Err == nil {
+			t.Fatalf("first: got %+v, want no answer", x)
+		}
 	}
-	slow := client(t, wire.Config{URL: p.url(), Timeout: soon})
-	if x := slow.Post(t.Context(), "/x", []byte("{}"), allow, limit); string(x.Body) != "own" {
+	<-arrived
+	close(late)
+	x := c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
+	for end := time.Now().Add(soon); x.Status == 0 && time.Now().Before(end); {
+		x = c.Post(t.Context(), "/x", []byte("{}"), allow, limit)
+	}
+	if string(x.Body) != "own" {
 		t.Errorf("second: got %q, want its own answer", x.Body)
 	}
 }

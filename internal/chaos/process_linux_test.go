@@ -55,11 +55,27 @@ func length(t *testing.T, log string) int64 {
 func grows(t *testing.T, log string) {
 	t.Helper()
 	before := length(t, log)
-	for end := time.Now().Add(10 * time.Second); length(t, log) == before; {
+	for end := time.Now().Add(patience); length(t, log) == before; {
 		if time.Now().After(end) {
 			t.Fatal("the process does nothing")
 		}
 		pause(10 * time.Millisecond)
+	}
+}
+
+// rests waits until a process writes no more: the signal that stops it may take a
+// moment.
+func rests(t *testing.T, log string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		before := length(t, log)
+		pause(100 * time.Millisecond)
+		if length(t, log) == before {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("a stopped process goes on writing")
+		}
 	}
 }
 
@@ -71,19 +87,14 @@ func TestProcessStopsAndGoesOn(t *testing.T) {
 	p, log := start(t, "count")
 	grows(t, log)
 	p.Stop()
-	pause(50 * time.Millisecond) // until the signal has arrived
-	before := length(t, log)
-	pause(100 * time.Millisecond)
-	if after := length(t, log); after != before {
-		t.Errorf("a stopped process wrote %d bytes", after-before)
-	}
+	rests(t, log)
 	p.Continue()
 	grows(t, log)
 	if text, _ := p.End(); text != "" || p.Await(t.Context(), time.Millisecond) {
 		t.Errorf("it ended: %q", text)
 	}
 	p.Terminate()
-	if !p.Await(t.Context(), 10*time.Second) {
+	if !p.Await(t.Context(), patience) {
 		t.Fatal("it did not end")
 	}
 	if text, clean := p.End(); text != "signal: terminated" || clean {
@@ -106,7 +117,7 @@ func TestProcessKilledWhileStopped(t *testing.T) {
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	p, log := start(t, "quit")
-	if !p.Await(t.Context(), 10*time.Second) {
+	if !p.Await(t.Context(), patience) {
 		t.Fatal("it did not end")
 	}
 	if text, clean := p.End(); text != "exit status 3" || clean {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +43,8 @@ const holdLimit = time.Second
 type Proxy struct {
 	ln     net.Listener
 	target string
+	limit  time.Duration // holdLimit
+	held   atomic.Int32  // pieces in a blackhole
 
 	mu      sync.Mutex
 	mode    Mode
@@ -63,7 +66,7 @@ func NewProxy(target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy to %s: %w", target, err)
 	}
-	return &Proxy{ln: ln, target: target, changed: make(chan struct{}), pairs: make(map[*pair]struct{})}, nil
+	return &Proxy{ln: ln, target: target, limit: holdLimit, changed: make(chan struct{}), pairs: make(map[*pair]struct{})}, nil
 }
 
 // Addr returns where the proxy listens.
@@ -208,10 +211,10 @@ func (p *Proxy) pass(pr *pair, dst net.Conn, pc piece, answer bool) (goesOn, res
 		mode, changed := p.now()
 		switch {
 		case mode.Kind == KindBlackhole, mode.Kind == KindHalfOpen && answer:
-			if !await(pr.gone, left, changed) {
-				return false, true
-			}
-			if time.Since(pc.at) > holdLimit {
+			p.held.Add(1)
+			over := await(pr.gone, left, changed)
+			p.held.Add(-1)
+			if !over || time.Since(pc.at) > p.limit {
 				return false, true
 			}
 			continue
