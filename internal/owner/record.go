@@ -3,6 +3,7 @@ package owner
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,7 +14,7 @@ import (
 type Store interface {
 	// Keys calls seen with the newest record of each key that begins with prefix
 	// and was written at or after the revision from, in the order of their
-	// revisions. Data is nil if the key is gone; removed says that somebody removed
+	// revisions; with one that is written meanwhile perhaps twice. Data is nil if the key is gone; removed says that somebody removed
 	// it, rather than that it ran out.
 	Keys(ctx context.Context, prefix string, from uint64, seen func(key string, revision uint64, data []byte, removed bool, at time.Time)) error
 	// Key returns the newest record of a key; revision 0 if there is none.
@@ -44,6 +45,8 @@ type member struct {
 	TTL    time.Duration `json:"ttl"`             // in nanoseconds
 	Duties []string      `json:"duties"`          // those that it may be given; none while it is stopping
 	First  []string      `json:"first,omitempty"` // of these, those that it is given before others
+	Able   []string      `json:"able,omitempty"`  // of these, those that it may take now
+	Try    uint64        `json:"try"`             // counts the attempts to write this key
 }
 
 // post says whose a duty is.
@@ -66,6 +69,9 @@ func encode(v any) []byte {
 	return data
 }
 
+// errStrange is a record that cannot be read.
+var errStrange = errors.New("it cannot be read")
+
 // decode reads a stored record. One of a newer Weir, or one that cannot be read,
 // is an error: nothing may be concluded from it.
 func decode(key string, data []byte, into any) error {
@@ -73,13 +79,13 @@ func decode(key string, data []byte, into any) error {
 		V int `json:"v"`
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
-		return fmt.Errorf("key %s cannot be read: %w", key, err)
+		return fmt.Errorf("key %s: %w: %w", key, errStrange, err)
 	}
 	if v.V > format {
-		return fmt.Errorf("key %s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", key, v.V, format)
+		return fmt.Errorf("key %s: %w: a newer Weir wrote it (format %d, this one reads %d): run the newer one", key, errStrange, v.V, format)
 	}
 	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("key %s cannot be read: %w", key, err)
+		return fmt.Errorf("key %s: %w: %w", key, errStrange, err)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package owner
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -79,25 +78,31 @@ type Replica struct {
 
 	sent       atomic.Int64  // when the last renewal that succeeded was sent, by cfg.Now
 	generation atomic.Uint64 // rises with each lapse
+	gaps       atomic.Uint64 // rises when the lease is in force that was not
+	confirmed  atomic.Uint64 // the gap after which the keys were looked at
 	left       atomic.Bool   // the lease was given back
 	trouble    atomic.Pointer[error]
 
+	asked    context.Context // Run's: its end is the wish to leave
+	again    chan struct{}   // the lease is to be written now
 	mu       sync.Mutex
 	id       string
-	revision uint64        // of the lease's key
-	rescan   bool          // all keys are to be looked at next
-	again    chan struct{} // the lease is to be written now
-	leaving  bool          // nothing is taken any more
+	revision uint64 // of the lease's key
+	tries    uint64 // to write it
+	written  uint64 // the newest try that is known to have succeeded
+	leaving  bool   // nothing is taken any more
+	quiet    bool   // nothing is taken yet, after a lapse
+	lapsed   time.Duration
+	passed   map[string]uint64 // the generation in which a duty was last seen to be ready
 	wrote    consumer.Sample
 	renewals int
 
 	// The look's alone:
-	view   *view
-	terms  map[string]*Term
-	passed map[string]uint64 // the generation in which a duty was last seen to be ready
-	ids    map[string]bool   // that this replica has had
-	looks  int
-	mute   bool // the broker did not take a word while this replica was leaving
+	view  *view
+	terms map[string]*Term
+	ids   map[string]bool // that this replica has had
+	looks int
+	mute  bool // the broker did not take a word while this replica was leaving
 }
 
 // New returns a replica that has no lease yet.
@@ -119,36 +124,17 @@ func New(lg zerolog.Logger, s Store, cfg Config) (*Replica, error) {
 	}
 	r := &Replica{
 		lg: lg, cfg: cfg, store: s, kick: make(chan struct{}, 1), again: make(chan struct{}, 1),
-		terms: make(map[string]*Term), passed: make(map[string]uint64), ids: make(map[string]bool),
+		terms: make(map[string]*Term), passed: make(map[string]uint64), view: newView(), ids: make(map[string]bool),
 	}
-	r.sent.Store(int64(-cfg.TTL))
 	r.fresh()
 	return r, nil
-}
-
-// fresh gives the replica a new id. The caller holds mu, or nobody else knows it.
-func (r *Replica) fresh() {
-	r.id, r.revision, r.rescan, r.wrote = rand.Text(), 0, true, consumer.Sample{}
-	r.generation.Add(1)
-}
-
-// Held returns nil while the lease is in force: while less than 4/5 of the TTL
-// have passed since the last renewal that succeeded was sent, time in which the
-// machine slept included. What may be done under it a Term says.
-func (r *Replica) Held() error {
-	if !r.left.Load() && r.cfg.Now()-time.Duration(r.sent.Load()) < r.cfg.TTL*4/5 {
-		return nil
-	}
-	if err := r.trouble.Load(); err != nil {
-		return fmt.Errorf("%w: %w", ErrLapsed, *err)
-	}
-	return ErrLapsed
 }
 
 // Run takes part until ctx ends, and then ends its terms, those first that come
 // after others, gives the duties up and the lease back. It returns an error if a
 // duty did.
 func (r *Replica) Run(ctx context.Context) error {
+	r.asked = ctx
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -162,115 +148,6 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// keep renews the lease until ctx ends.
-func (r *Replica) keep(ctx context.Context) {
-	tick := time.NewTicker(r.cfg.TTL / 5)
-	defer tick.Stop()
-	for {
-		err := r.renew(ctx)
-		if err != nil && ctx.Err() == nil {
-			r.lg.Warn().Err(err).Msg("lease not renewed")
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-r.again:
-		}
-	}
-}
-
-// renew writes the lease's key. A write of ours whose answer was lost is no
-// obstacle; a key that is gone, or is not ours, is a lapse.
-func (r *Replica) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.TTL*2/5)
-	defer cancel()
-	err := r.write(ctx)
-	for try := 0; errors.Is(err, consumer.ErrConflict) && try < 3; try++ {
-		if err = r.reread(ctx); err == nil {
-			err = r.write(ctx)
-		}
-	}
-	if err != nil {
-		r.trouble.Store(&err)
-		return err
-	}
-	r.trouble.Store(nil)
-	return nil
-}
-
-// write writes the lease's key once.
-func (r *Replica) write(ctx context.Context) error {
-	r.mu.Lock()
-	key, data, revision := replicaPrefix+r.id, encode(r.self()), r.revision
-	r.mu.Unlock()
-	began, sent := time.Now(), r.cfg.Now()
-	revision, err := r.store.WriteKey(ctx, key, data, revision, keyAge)
-	if err != nil {
-		return fmt.Errorf("renew the lease: %w", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.revision, r.renewals = revision, r.renewals+1
-	r.wrote = consumer.Sample{Sent: began, Received: time.Now()}
-	r.sent.Store(int64(sent))
-	return nil
-}
-
-// self is what the replica says of itself. The caller holds mu.
-func (r *Replica) self() member {
-	m := member{V: format, ID: r.id, Holder: r.cfg.Holder, TTL: r.cfg.TTL}
-	if r.leaving {
-		return m
-	}
-	for _, d := range r.cfg.Duties {
-		m.Duties = append(m.Duties, d.Name)
-		if d.First {
-			m.First = append(m.First, d.Name)
-		}
-	}
-	return m
-}
-
-// reread finds out why the lease's key is not as it was.
-func (r *Replica) reread(ctx context.Context) error {
-	r.mu.Lock()
-	id, was := r.id, r.revision
-	r.mu.Unlock()
-	data, revision, err := r.store.Key(ctx, replicaPrefix+id)
-	if err != nil {
-		return fmt.Errorf("renew the lease: %w", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if data != nil && revision > was { // written by us, and nobody told
-		r.revision = revision
-		return nil
-	}
-	if was != 0 {
-		r.lg.Warn().Msg("the lease was removed by another weir, or the broker has lost it; it is taken anew")
-	}
-	r.fresh()
-	return nil
-}
-
-// giveBack removes the lease's key. If that fails, others wait until they have
-// seen that it is not renewed any more.
-func (r *Replica) giveBack(ctx context.Context) {
-	r.left.Store(true)
-	r.mu.Lock()
-	key, revision := replicaPrefix+r.id, r.revision
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, lastWord)
-	defer cancel()
-	if _, err := r.store.WriteKey(ctx, key, nil, revision, removedAge); err != nil && revision != 0 {
-		r.lg.Warn().Err(err).Msg("lease not given back")
-	}
-}
-
-// lastWord is how long the replica may take to say that it leaves.
-const lastWord = 3 * time.Second
-
 // leave says that nothing is taken any more.
 func (r *Replica) leave() {
 	r.mu.Lock()
@@ -279,39 +156,47 @@ func (r *Replica) leave() {
 		return
 	}
 	r.leaving = true
-	select {
-	case r.again <- struct{}{}:
-	default:
-	}
+	r.renewNow()
 }
 
 // identity is what changes with a lapse, all at once.
 type identity struct {
 	id         string
 	generation uint64
-	rescan     bool // all keys are to be looked at
 	leaving    bool // nothing is taken any more
+	quiet      bool // nothing is taken yet
 }
 
 // me returns who this replica is now.
 func (r *Replica) me() identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return identity{id: r.id, generation: r.generation.Load(), rescan: r.rescan, leaving: r.leaving}
+	return identity{id: r.id, generation: r.generation.Load(), leaving: r.leaving, quiet: r.quiet}
 }
 
-// look reads what changed since the last look.
-func (r *Replica) look(ctx context.Context) error {
+// call bounds one call to the broker of those that share out the duties.
+func (r *Replica) call(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.TTL*2/5)
+	unhook := context.AfterFunc(r.asked, func() { time.AfterFunc(lastCall, cancel) })
+	return ctx, func() {
+		unhook()
+		cancel()
+	}
+}
+
+// errNotShown is a look that does not show the own lease: it was removed, or the
+// broker has lost it, or it was not written yet.
+var errNotShown = errors.New("the own lease is not there")
+
+// look reads what changed since the own lease was last seen. What is older is as
+// it was: a store that was put back to before would not show this lease.
+func (r *Replica) look(ctx context.Context) error {
+	ctx, cancel := r.call(ctx)
 	defer cancel()
 	me := r.me()
-	full := me.rescan || r.looks%fullLook == 0
 	r.ids[me.id] = true
-	now := r.cfg.Now() // what is seen was written before
-	if r.view == nil {
-		r.view = newView(now)
-	}
-	from := r.view.next
+	from := r.view.next(me.id)
+	full := from == 0 || r.looks%fullLook == 0
 	if full {
 		from = 0
 	}
@@ -326,18 +211,28 @@ func (r *Replica) look(ctx context.Context) error {
 		return fmt.Errorf("look at the replicas: %w", err)
 	}
 	r.looks++
-	if full {
-		r.view.vanish(seen, r.cfg.Now())
+	if r.view.vanish(seen, from, r.cfg.Now()) && !full {
+		r.looks = 0 // an older record may be there
+	}
+	if !r.view.there(me.id) {
+		r.renewNow()
+		return errNotShown
+	}
+	r.pass(me)
+	r.speak(r.view.longest(r.cfg.TTL))
+	return nil
+}
+
+// pass notes which duties that others come after are ready.
+func (r *Replica) pass(me identity) {
+	for _, d := range r.cfg.Duties {
+		if d.After == "" || !r.view.ready(d.After, me.id, r.cfg.Now()) {
+			continue
+		}
 		r.mu.Lock()
-		r.rescan = r.rescan && r.id != me.id
+		r.passed[d.After] = me.generation
 		r.mu.Unlock()
 	}
-	for _, d := range r.cfg.Duties {
-		if d.After != "" && r.view.ready(d.After, me.id, r.cfg.Now()) {
-			r.passed[d.After] = me.generation
-		}
-	}
-	return nil
 }
 
 // compare shows the broker's clock to whoever is interested.

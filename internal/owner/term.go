@@ -21,6 +21,7 @@ type Term struct {
 	epoch      atomic.Uint64
 	generation atomic.Uint64 // of the replica's lease under which it holds
 	taken      atomic.Bool   // somebody else has the duty, or may have it
+	ended      atomic.Bool   // Do has returned
 	ready      atomic.Bool   // those that come after may begin
 
 	// The look's alone:
@@ -30,10 +31,11 @@ type Term struct {
 
 // Held returns nil while the duty may be acted on.
 func (t *Term) Held() error {
-	if t.taken.Load() || t.generation.Load() != t.r.generation.Load() {
+	err := t.r.Held() // first: it may be that of a lease taken anew meanwhile
+	if t.taken.Load() || t.ended.Load() || t.generation.Load() != t.r.generation.Load() {
 		return ErrTaken
 	}
-	return t.r.Held()
+	return err
 }
 
 // Epoch says which term of the duty this is. It rises when a replica takes the
@@ -64,14 +66,17 @@ func (r *Replica) work(ctx context.Context) error {
 	stopped := ctx.Done()
 	troubled := false
 	for {
+		gap := r.gaps.Load()
 		err := r.look(working)
 		if err == nil {
+			r.verify()
+			r.confirmed.Store(gap)
 			err = r.act(working)
 		}
 		if failed = errors.Join(failed, r.reap()); failed != nil {
 			r.leave()
 		}
-		if err != nil && !troubled {
+		if err != nil && !troubled && !errors.Is(err, errNotShown) { // of that the lease tells
 			r.lg.Warn().Err(err).Msg("the duties cannot be shared out")
 		}
 		troubled = err != nil
@@ -119,16 +124,43 @@ func (r *Replica) needed(duty string) bool {
 	return false
 }
 
-// act does what the keys ask for.
+// verify ends the terms of duties that the keys do not show to be ours any more.
+func (r *Replica) verify() {
+	me := r.me()
+	for _, t := range r.terms {
+		s := r.view.duties[t.duty.Name]
+		lapsed := t.generation.Load() != me.generation
+		switch {
+		case t.taken.Load():
+		case s == nil || s.gone || s.strange != nil || !r.ids[s.value.Replica]:
+			t.lose()
+		case lapsed && t.duty.After == "":
+			t.lose()
+		case s.revision == t.revision:
+		case s.value.Replica == me.id: // and nobody told
+			t.wrote(s.value, s.revision, me.generation)
+		default:
+			t.wrote(s.value, s.revision, t.generation.Load())
+		}
+	}
+}
+
+// act does what the keys ask for. If the broker does not answer it is for the next
+// look to go on.
 func (r *Replica) act(ctx context.Context) error {
 	var errs []error
 	for _, d := range r.cfg.Duties {
-		t := r.terms[d.Name]
-		switch {
-		case t != nil:
-			errs = append(errs, r.attend(ctx, t))
-		case r.Held() == nil:
-			errs = append(errs, r.take(ctx, d))
+		var err error
+		if t := r.terms[d.Name]; t != nil {
+			err = r.attend(ctx, t)
+		} else if r.Held() == nil {
+			err = r.take(ctx, d)
+		}
+		if err == nil {
+			continue
+		}
+		if errs = append(errs, err); !errors.Is(err, errStrange) {
+			return errors.Join(errs...)
 		}
 	}
 	return errors.Join(append(errs, r.bury(ctx))...)
@@ -138,25 +170,20 @@ func (r *Replica) act(ctx context.Context) error {
 func (r *Replica) attend(ctx context.Context, t *Term) error {
 	me := r.me()
 	s := r.view.duties[t.duty.Name]
-	lapsed := t.generation.Load() != me.generation
 	switch {
 	case t.taken.Load():
-	case s == nil || s.revision != t.revision && (s.gone || s.strange != nil || s.value.Replica != me.id):
-		t.lose()
-	case s.revision != t.revision: // ours, and nobody told
-		t.wrote(s.value, s.revision, me.generation)
-	case lapsed && t.duty.After == "":
-		t.lose()
-	case lapsed && r.Held() == nil && r.allowed(t.duty, me):
+	case t.generation.Load() != me.generation:
+		if me.quiet || r.Held() != nil || !r.may(t.duty, me.generation) {
+			break
+		}
 		p := s.value
 		p.Replica, p.Epoch = me.id, p.Epoch+1
 		return r.post(ctx, t, p, me.generation)
-	case lapsed:
 	case !s.value.Ready && t.ready.Load():
 		p := s.value
 		p.Ready = true
 		return r.post(ctx, t, p, me.generation)
-	case !t.ending && r.surplus(t.duty.Name, me.id):
+	case !t.ending && !me.leaving && r.surplus(t.duty.Name, me.id):
 		r.lg.Info().Str("duty", t.duty.Name).Msg("given to another weir, as soon as what is under way has ended")
 		t.end()
 	}
@@ -166,17 +193,25 @@ func (r *Replica) attend(ctx context.Context, t *Term) error {
 	return nil
 }
 
-// surplus reports whether a duty of ours is to be another's, who is there to stay.
+// surplus reports whether a duty of ours is to be another's, who is there to stay
+// and may take it.
 func (r *Replica) surplus(duty, id string) bool {
 	now := r.cfg.Now()
 	chosen := r.view.chosen(duty, now)
-	return chosen != "" && chosen != id && r.view.renewed(chosen, 2, now) && r.Held() == nil
+	return chosen != "" && chosen != id && r.view.renewed(chosen, 2, now) && r.view.able(chosen, duty) && r.Held() == nil
 }
 
-// allowed reports whether the duty that one comes after is ready, or was while
-// this lease was in force: a store that was put back would have made it lapse.
-func (r *Replica) allowed(d Duty, me identity) bool {
-	return d.After == "" || r.passed[d.After] == me.generation
+// may reports whether the duty that one comes after is ready, or was while this
+// lease was in force: a store that was put back would have made it lapse.
+func (r *Replica) may(d Duty, generation uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.allowed(d, generation)
+}
+
+// allowed is may for who holds mu.
+func (r *Replica) allowed(d Duty, generation uint64) bool {
+	return d.After == "" || r.passed[d.After] == generation
 }
 
 // post writes the key of a duty of ours, under the lease of a generation whose id
@@ -201,7 +236,7 @@ func (t *Term) wrote(p post, revision, generation uint64) {
 
 // put writes the key of a duty, and enters it into the view.
 func (r *Replica) put(ctx context.Context, duty string, p post, expect uint64) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.TTL*2/5)
+	ctx, cancel := r.call(ctx)
 	defer cancel()
 	key, data := dutyPrefix+duty, encode(p)
 	revision, err := r.store.WriteKey(ctx, key, data, expect, 0)
@@ -215,16 +250,18 @@ func (r *Replica) put(ctx context.Context, duty string, p post, expect uint64) (
 // take takes a duty that is to be ours, if it is free or its owner has certainly
 // stopped.
 func (r *Replica) take(ctx context.Context, d Duty) error {
-	now, me := r.cfg.Now(), r.me()
-	if me.leaving || r.view.chosen(d.Name, now) != me.id || !r.allowed(d, me) {
+	now, me, s := r.cfg.Now(), r.me(), r.view.duties[d.Name]
+	switch {
+	case me.leaving || me.quiet:
 		return nil
+	case s != nil && s.strange != nil:
+		return s.strange
+	case r.view.chosen(d.Name, now) != me.id || !r.may(d, me.generation):
+		return r.disown(ctx, d, s)
 	}
 	p := post{V: format, Replica: me.id, Holder: r.cfg.Holder, TTL: r.cfg.TTL, Epoch: 1, Since: time.Now().UTC()}
 	var expect uint64
-	if s := r.view.duties[d.Name]; s != nil {
-		if s.strange != nil {
-			return s.strange
-		}
+	if s != nil {
 		if !r.vacant(ctx, s, now) {
 			return nil
 		}
@@ -240,7 +277,22 @@ func (r *Replica) take(ctx context.Context, d Duty) error {
 	if err != nil {
 		return err
 	}
+	r.ids[me.id] = true
 	r.begin(ctx, d, p, revision, me.generation)
+	return nil
+}
+
+// disown gives up a duty that stands in our name without a term: it was taken, or
+// not given up, by a write whose end nobody told.
+func (r *Replica) disown(ctx context.Context, d Duty, s *sighting[post]) error {
+	if s == nil || s.gone || s.value.Free || !r.ids[s.value.Replica] {
+		return nil
+	}
+	p := s.value
+	p.Free, p.Ready = true, false
+	if _, err := r.put(ctx, d.Name, p, s.revision); !errors.Is(err, consumer.ErrConflict) {
+		return err
+	}
 	return nil
 }
 
@@ -248,11 +300,11 @@ func (r *Replica) take(ctx context.Context, d Duty) error {
 // fallen silent loses its lease first, so that it cannot wake up with it.
 func (r *Replica) vacant(ctx context.Context, s *sighting[post], now time.Duration) bool {
 	switch {
-	case s.gone: // it was there once
-		return now-s.at >= max(r.cfg.TTL, s.value.TTL)
-	case s.value.Free, r.ids[s.value.Replica]: // its terms have ended, or there would be one
+	case s.doubted && now-s.doubt < max(r.cfg.TTL, s.value.TTL):
+		return false
+	case s.gone, s.value.Free, r.ids[s.value.Replica]: // its terms have ended, or there would be one
 		return true
-	case !r.view.silent(s.value.Replica, s.value.TTL, now):
+	case !r.view.silent(s.value.Replica, s.value.TTL, s.at, now):
 		return false
 	}
 	owner := r.view.replicas[s.value.Replica]
@@ -262,7 +314,7 @@ func (r *Replica) vacant(ctx context.Context, s *sighting[post], now time.Durati
 // remove removes the lease of a replica that has fallen silent, if it is as it was
 // seen.
 func (r *Replica) remove(ctx context.Context, id string, s *sighting[member]) bool {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.TTL*2/5)
+	ctx, cancel := r.call(ctx)
 	defer cancel()
 	key := replicaPrefix + id
 	revision, err := r.store.WriteKey(ctx, key, nil, s.revision, removedAge)
@@ -301,6 +353,7 @@ func (r *Replica) begin(ctx context.Context, d Duty, p post, revision, generatio
 	go func() {
 		defer r.wake()
 		defer close(t.done)
+		defer t.ended.Store(true)
 		t.err = d.Do(ctx, t)
 	}()
 }

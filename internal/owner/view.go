@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -11,8 +12,6 @@ import (
 // view is what a replica has seen of the keys, and when, by its own clock. It
 // does no I/O.
 type view struct {
-	began    time.Duration // the first look
-	next     uint64        // the first revision that was not looked at
 	replicas map[string]*sighting[member]
 	duties   map[string]*sighting[post]
 }
@@ -20,21 +19,25 @@ type view struct {
 // sighting is the newest record of a key.
 type sighting[T any] struct {
 	value    T // the newest that could be read
+	data     []byte
 	revision uint64
 	at       time.Duration // when this revision was first seen
 	gone     bool
 	removed  bool  // gone, and somebody removed it
 	strange  error // it cannot be read
 	renewals int   // revisions seen while it was there, the first one included
+	// doubted: the key was gone, or older than before, last seen at doubt. Somebody
+	// may act on what it said before.
+	doubted bool
+	doubt   time.Duration
 }
 
-func newView(now time.Duration) *view {
-	return &view{began: now, replicas: make(map[string]*sighting[member]), duties: make(map[string]*sighting[post])}
+func newView() *view {
+	return &view{replicas: make(map[string]*sighting[member]), duties: make(map[string]*sighting[post])}
 }
 
 // enter notes a record.
 func (v *view) enter(key string, revision uint64, data []byte, removed bool, now time.Duration) {
-	v.next = max(v.next, revision+1)
 	if id, ok := strings.CutPrefix(key, replicaPrefix); ok {
 		note(v.replicas, key, id, revision, data, removed, now)
 	}
@@ -49,15 +52,14 @@ func note[T any](all map[string]*sighting[T], key, name string, revision uint64,
 		s = &sighting[T]{}
 		all[name] = s
 	}
-	if s.revision == revision && s.gone == (data == nil) {
+	if s.revision == revision && s.gone == (data == nil) && bytes.Equal(s.data, data) {
 		return
 	}
-	if revision < s.revision { // the broker's store was put back
-		s.renewals = 0
+	if data == nil || revision <= s.revision { // or the broker's store was put back
+		s.doubted, s.doubt, s.renewals = true, now, 0
 	}
-	s.revision, s.at, s.removed, s.strange = revision, now, removed, nil
+	s.data, s.revision, s.at, s.removed, s.strange = data, revision, now, removed, nil
 	if s.gone = data == nil; s.gone {
-		s.renewals = 0
 		return
 	}
 	s.renewals++
@@ -67,22 +69,47 @@ func note[T any](all map[string]*sighting[T], key, name string, revision uint64,
 	}
 }
 
-// vanish notes that a full look showed none of the keys that are not in seen.
-func (v *view) vanish(seen map[string]bool, now time.Duration) {
-	vanish(v.replicas, replicaPrefix, seen, now)
-	vanish(v.duties, dutyPrefix, seen, now)
+// next returns the revision from which on the keys may differ from what was seen;
+// 0 if all may.
+func (v *view) next(id string) uint64 {
+	if s := v.replicas[id]; s != nil && !s.gone {
+		return s.revision
+	}
+	return 0
 }
 
-func vanish[T any](all map[string]*sighting[T], prefix string, seen map[string]bool, now time.Duration) {
-	for name, s := range all {
-		switch {
-		case seen[prefix+name]:
-		case !s.gone:
-			s.gone, s.removed, s.revision, s.at, s.renewals = true, false, 0, now, 0
-		default:
-			s.revision = 0
-		}
+// there reports whether a replica's lease was there at the last look.
+func (v *view) there(id string) bool { return v.next(id) != 0 }
+
+// longest returns the longest TTL of all replicas that were seen, and of this one.
+func (v *view) longest(ttl time.Duration) time.Duration {
+	for _, s := range v.replicas {
+		ttl = max(ttl, s.value.TTL)
 	}
+	return ttl
+}
+
+// vanish notes that a look from a revision on did not show the keys that are not
+// in seen, and reports whether it should have shown one of them.
+func (v *view) vanish(seen map[string]bool, from uint64, now time.Duration) bool {
+	a := vanish(v.replicas, replicaPrefix, seen, from, now)
+	return vanish(v.duties, dutyPrefix, seen, from, now) || a
+}
+
+func vanish[T any](all map[string]*sighting[T], prefix string, seen map[string]bool, from uint64, now time.Duration) bool {
+	found := false
+	for name, s := range all {
+		if seen[prefix+name] || s.revision < from || s.revision == 0 {
+			continue
+		}
+		found = true
+		if !s.gone {
+			s.gone, s.removed, s.at, s.renewals = true, false, now, 0
+			s.doubted, s.doubt = true, now
+		}
+		s.revision, s.data = 0, nil
+	}
+	return found
 }
 
 // alive reports whether a replica has renewed its lease lately.
@@ -98,15 +125,20 @@ func (v *view) renewed(id string, times int, now time.Duration) bool {
 	return v.alive(id, now) && v.replicas[id].renewals > times
 }
 
+// able reports whether a replica has said that it may take a duty now.
+func (v *view) able(id, duty string) bool {
+	return slices.Contains(v.replicas[id].value.Able, duty)
+}
+
 // silent reports whether a replica has certainly stopped to act: it gave its lease
 // back, or somebody else has seen that it had stopped, or a whole TTL went by
 // without a renewal. A replica that was never seen may have renewed its lease just
-// before the first look.
-func (v *view) silent(id string, ttl, now time.Duration) bool {
+// before its duty was first seen.
+func (v *view) silent(id string, ttl, since, now time.Duration) bool {
 	s := v.replicas[id]
 	switch {
 	case s == nil:
-		return now-v.began >= ttl
+		return now-since >= ttl
 	case s.gone && s.removed:
 		return true
 	default:
