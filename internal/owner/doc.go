@@ -29,14 +29,28 @@
 // whatever was stopped, late, lost or sent twice.
 //
 // A replica whose key is gone, or is not as it wrote it, has lapsed: it goes on
-// under a new id, and none of its terms holds any more. What nobody took meanwhile
+// under a new id, and none of its terms holds any more. For a TTL it neither takes
+// anything nor says that it may be given something, so that everybody else who
+// acted on what the broker has lost has noticed as well. What nobody took meanwhile
 // it may take back by compare-and-set without ending what it does; a duty that
-// others come after it has to begin anew. So whoever puts an old backup of the
-// keys back finds that nobody acts on them.
+// others come after it has to begin anew.
+//
+// # A store that is put back
+//
+// Each look reads from the revision on at which the own lease was last seen, and is
+// of use only if it shows the own lease: then all that is older is as it was, since
+// a store that was put back to before would not show it. A key that went back, is
+// gone, or says something else at the same revision is left alone for a TTL. A
+// lease that was not in force holds again only after a look. So whoever puts an old
+// backup of the keys back, or empties them, finds that nobody acts on them, if the
+// replicas were stopped or the broker was away for a TTL. If not, nobody can tell
+// one that has just started what is missing: it and the old owner may both hold a
+// duty until the old one looks, 4/5 of its TTL at most.
 //
 // # After
 //
 // A duty may come after another: it is taken, and taken back, only while a living
 // replica has that one and has said that it is ready. Accounts come after the
-// look at the state, which says whether anything of it was lost.
+// look at the state, which says whether anything of it was lost. A duty is given up
+// to another replica only when that one says that it may take it.
 package owner

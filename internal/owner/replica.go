@@ -102,7 +102,7 @@ type Replica struct {
 	terms map[string]*Term
 	ids   map[string]bool // that this replica has had
 	looks int
-	mute  bool // the broker did not take a word while this replica was leaving
+	mute  bool // the broker did not answer
 }
 
 // New returns a replica that has no lease yet.

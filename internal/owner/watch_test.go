@@ -20,8 +20,14 @@ func (h *host) do(ctx context.Context, duty string, t *owner.Term) error {
 	r := &run{h: h, duty: duty, term: t, began: time.Now()}
 	w.mu.Lock()
 	r.age = w.age
-	w.runs[duty] = append(w.runs[duty], r)
+	before := w.runs[duty]
+	w.runs[duty] = append(slices.Clone(before), r)
 	w.mu.Unlock()
+	for _, o := range before {
+		if !o.returned.Load() && !o.h.dead.Load() {
+			w.note("%s begins %s while %s still does it", h.name, duty, o.h.name)
+		}
+	}
 	defer r.returned.Store(true)
 	w.note("%s begins %s, epoch %d", h.name, duty, t.Epoch())
 	w.check(r, true)

@@ -55,7 +55,9 @@ type host struct {
 	done   chan struct{} // closed when Run has returned
 	err    error
 
+	between func()       // runs once, in the middle of the world's next question
 	peek    atomic.Int32 // the world looks at its terms: no stop
+	cut     atomic.Bool  // from the broker: its calls get nowhere
 	dead    atomic.Bool
 	leaving atomic.Bool
 	left    atomic.Bool // Run has returned
@@ -164,6 +166,9 @@ func (w *world) living() []*host {
 func (h *host) now() time.Duration {
 	if h.peek.Load() == 0 {
 		h.step()
+	} else if between := h.between; between != nil {
+		h.between = nil
+		between()
 	}
 	return h.offset + time.Duration(float64(time.Since(h.w.began))*h.rate)
 }
@@ -218,8 +223,21 @@ func (h *host) leave() {
 // before and after each call.
 type hostStore struct{ h *host }
 
-func (s hostStore) Keys(ctx context.Context, prefix string, from uint64, seen func(key string, revision uint64, data []byte, removed bool, at time.Time)) error {
+// way is the way to the broker.
+func (s hostStore) way(ctx context.Context) error {
 	s.h.step()
+	if s.h.cut.Load() {
+		err := never(ctx)
+		s.h.step()
+		return err
+	}
+	return nil
+}
+
+func (s hostStore) Keys(ctx context.Context, prefix string, from uint64, seen func(key string, revision uint64, data []byte, removed bool, at time.Time)) error {
+	if err := s.way(ctx); err != nil {
+		return err
+	}
 	err := s.h.w.store.Keys(ctx, prefix, from, func(key string, revision uint64, data []byte, removed bool, at time.Time) {
 		s.h.step()
 		seen(key, revision, data, removed, at)
@@ -229,14 +247,18 @@ func (s hostStore) Keys(ctx context.Context, prefix string, from uint64, seen fu
 }
 
 func (s hostStore) Key(ctx context.Context, key string) ([]byte, uint64, error) {
-	s.h.step()
+	if err := s.way(ctx); err != nil {
+		return nil, 0, err
+	}
 	data, revision, err := s.h.w.store.Key(ctx, key)
 	s.h.step()
 	return data, revision, err
 }
 
 func (s hostStore) WriteKey(ctx context.Context, key string, data []byte, revision uint64, ttl time.Duration) (uint64, error) {
-	s.h.step()
+	if err := s.way(ctx); err != nil {
+		return 0, err
+	}
 	revision, err := s.h.w.store.WriteKey(ctx, key, data, revision, ttl)
 	s.h.step()
 	return revision, err

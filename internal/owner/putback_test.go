@@ -1,0 +1,123 @@
+package owner_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRestartOfAll kills all replicas and starts one: what the dead ones said of
+// the state is worth nothing.
+func TestRestartOfAll(t *testing.T) {
+	bubble(t, func(w *world) {
+		for _, h := range w.replicas("a", "b") {
+			h.kill()
+		}
+		w.wait = func() time.Duration { return 3 * time.Second }
+		w.start("c", 1) // check tells if it is too early
+		w.within(3*w.ttl, "the new one has all", w.settled)
+	})
+}
+
+// TestRestartOfAllAtOnce is the same by asking them to end.
+func TestRestartOfAllAtOnce(t *testing.T) {
+	bubble(t, func(w *world) {
+		for _, h := range w.replicas("a", "b") {
+			h.leave()
+			<-h.done
+		}
+		w.wait = func() time.Duration { return 3 * time.Second }
+		w.start("c", 1)
+		w.within(5*time.Second, "the new one has all", w.settled)
+	})
+}
+
+// TestPutBack puts an old copy back under running replicas: nobody acts on what it
+// says, and the state is looked at anew before anything else is done.
+func TestPutBack(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.replicas("a", "b", "c")
+		old := w.store.backup()
+		time.Sleep(10 * time.Second)
+		w.wait = func() time.Duration { return 3 * time.Second }
+		w.store.leave()
+		time.Sleep(w.ttl)
+		w.age++ // nobody else runs
+		w.store.restore(old)
+		w.store.back()
+		time.Sleep(2*w.ttl + 8*time.Second)
+		w.within(w.ttl, "the duties are shared out again", w.settled)
+	})
+}
+
+// TestPutBackWhileRunning does it without an outage: two may hold for as long as
+// the old owner has not looked, at most 4/5 of the TTL.
+func TestPutBackWhileRunning(t *testing.T) {
+	storm(t, func(w *world) {
+		names := []string{"a", "b", "c", "d"}[:1+w.rng.IntN(4)]
+		w.replicas(names...)
+		old := w.store.backup()
+		time.Sleep(w.between(0, 40*time.Second))
+		if w.rng.IntN(2) == 0 {
+			w.start("e", w.rate(), duties[w.rng.IntN(6)])
+			time.Sleep(w.between(0, 5*time.Second))
+		}
+		if w.rng.IntN(3) == 0 {
+			w.hosts[0].leave()
+			time.Sleep(w.between(0, time.Second))
+		}
+		w.lenient = time.Now().Add(w.ttl)
+		if w.rng.IntN(2) == 0 {
+			w.age++
+		} else { // the newest writes alone
+			old = w.store.backup()
+			time.Sleep(w.between(0, 500*time.Millisecond))
+		}
+		w.store.restore(old)
+		w.start("new", w.rate())
+		w.calm()
+	})
+}
+
+// TestVanishedKeys takes the keys of a replica that cannot reach the broker out of
+// the store: it acts for a while yet.
+func TestVanishedKeys(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.start("a", 0.9, duties...)
+		w.within(time.Second, "the only one has all", w.settled)
+		b := w.start("b", 1.1)
+		time.Sleep(2 * w.ttl)
+		for id := w.lease("a"); w.store.keys[id].revision < w.store.keys[w.lease("b")].revision; {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		a.cut.Store(true)
+		w.store.mu.Lock()
+		for _, key := range []string{"own.duty." + first, "own.duty.a1", "own.duty.a2", "own.duty.a3"} {
+			delete(w.store.keys, key)
+		}
+		w.store.mu.Unlock()
+		w.dropLease("a")
+		w.within(40*time.Second, "the other one has all", func() bool { return w.hasAll("b") })
+		_ = b
+	})
+}
+
+// lease returns the key of a replica's lease.
+func (w *world) lease(name string) string {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	for key, r := range w.store.keys {
+		if kind(key, r.data) == "renew" && strings.Contains(string(r.data), `"holder":"`+name+`"`) {
+			return key
+		}
+	}
+	return ""
+}
+
+func (w *world) dropLease(name string) {
+	key := w.lease(name)
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	delete(w.store.keys, key)
+}
