@@ -43,7 +43,7 @@ func TestOneWriteGoesWrong(t *testing.T) {
 						})
 					}
 					spoil(2)
-					a := w.start("a", 1)
+					w.start("a", 1)
 					w.within(3*w.ttl, "the only one has all", w.settled)
 					spoil(2)
 					w.start("b", 1, duties...)
@@ -57,7 +57,6 @@ func TestOneWriteGoesWrong(t *testing.T) {
 					w.holder("a1").kill()
 					time.Sleep(100 * time.Millisecond)
 					w.within(3*w.ttl, "the last one has all", w.settled)
-					_ = a
 				})
 			})
 		}
@@ -219,7 +218,7 @@ func TestLapseAlone(t *testing.T) {
 		if got := w.begun("a1"); got != 1 {
 			t.Errorf("an account was begun %d times, want once", got)
 		}
-		if got := w.runs["a1"][0].term.Epoch(); got != 2 {
+		if got := w.run("a1", 0).term.Epoch(); got != 2 {
 			t.Errorf("epoch %d, want 2", got)
 		}
 	})
@@ -234,13 +233,13 @@ func TestLapseTaken(t *testing.T) {
 		w.within(2*w.ttl, "the other one has it", func() bool { return w.holder("a1") == b })
 		a.resume()
 		time.Sleep(time.Second)
-		if w.holder("a1") != b || !slicesReturned(w, "a1", a) {
+		if w.holder("a1") != b || !returned(w, "a1", a) {
 			w.fail("the stopped one goes on: %s", w.unsettled())
 		}
 	})
 }
 
-func slicesReturned(w *world, duty string, h *host) bool {
+func returned(w *world, duty string, h *host) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.runs[duty] {
@@ -267,11 +266,12 @@ func (w *world) dropLeases() {
 func TestHeldAcrossALapse(t *testing.T) {
 	bubble(t, func(w *world) {
 		a := w.replicas("a")[0]
-		r := w.runs["a1"][0]
-		a.between = func() {
+		r := w.run("a1", 0)
+		between := func() {
 			w.dropLeases()
 			time.Sleep(3 * time.Second)
 		}
+		a.between.Store(&between)
 		if r.held() {
 			t.Error("the term is held by a lease that was taken after it")
 		}
@@ -282,7 +282,7 @@ func TestHeldAcrossALapse(t *testing.T) {
 func TestEndedTermIsNotHeld(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.replicas("a")
-		r := w.runs["a1"][0]
+		r := w.run("a1", 0)
 		w.start("b", 1, duties...)
 		w.within(2*w.ttl, "the other one has all", func() bool { return w.hasAll("b") })
 		if r.held() {

@@ -13,7 +13,7 @@ func TestRestartOfAll(t *testing.T) {
 		for _, h := range w.replicas("a", "b") {
 			h.kill()
 		}
-		w.wait = func() time.Duration { return 3 * time.Second }
+		w.set(func() { w.wait = func() time.Duration { return 3 * time.Second } })
 		w.start("c", 1) // check tells if it is too early
 		w.within(3*w.ttl, "the new one has all", w.settled)
 	})
@@ -26,9 +26,33 @@ func TestRestartOfAllAtOnce(t *testing.T) {
 			h.leave()
 			<-h.done
 		}
-		w.wait = func() time.Duration { return 3 * time.Second }
+		w.set(func() { w.wait = func() time.Duration { return 3 * time.Second } })
 		w.start("c", 1)
 		w.within(5*time.Second, "the new one has all", w.settled)
+	})
+}
+
+// TestLateRenewalOfTheDead lets the last renewal of a dead replica arrive when all
+// of its time are gone: it is no sign of life.
+func TestLateRenewalOfTheDead(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.replicas("a")[0]
+		w.store.set(func() { w.store.delay = 3 * time.Second })
+		sent := make(chan struct{}, 10)
+		w.store.fates(func(key string, data []byte) fate {
+			if kind(key, data) == "renew" {
+				sent <- struct{}{}
+				return late
+			}
+			return served
+		})
+		<-sent
+		w.store.fates(nil)
+		a.kill()
+		time.Sleep(time.Second)
+		w.set(func() { w.wait = func() time.Duration { return 3 * time.Second } })
+		w.start("b", 1) // check tells if it is too early
+		w.within(4*w.ttl, "the new one has all", w.settled)
 	})
 }
 
@@ -39,10 +63,10 @@ func TestPutBack(t *testing.T) {
 		w.replicas("a", "b", "c")
 		old := w.store.backup()
 		time.Sleep(10 * time.Second)
-		w.wait = func() time.Duration { return 3 * time.Second }
+		w.set(func() { w.wait = func() time.Duration { return 3 * time.Second } })
 		w.store.leave()
 		time.Sleep(w.ttl)
-		w.age++ // nobody else runs
+		w.set(func() { w.age++ })
 		w.store.restore(old)
 		w.store.back()
 		time.Sleep(2*w.ttl + 8*time.Second)
@@ -66,9 +90,9 @@ func TestPutBackWhileRunning(t *testing.T) {
 			w.hosts[0].leave()
 			time.Sleep(w.between(0, time.Second))
 		}
-		w.lenient = time.Now().Add(w.ttl)
+		w.set(func() { w.lenient = time.Now().Add(w.ttl) })
 		if w.rng.IntN(2) == 0 {
-			w.age++
+			w.set(func() { w.age++ })
 		} else { // the newest writes alone
 			old = w.store.backup()
 			time.Sleep(w.between(0, 500*time.Millisecond))
@@ -85,9 +109,9 @@ func TestVanishedKeys(t *testing.T) {
 	bubble(t, func(w *world) {
 		a := w.start("a", 0.9, duties...)
 		w.within(time.Second, "the only one has all", w.settled)
-		b := w.start("b", 1.1)
+		w.start("b", 1.1)
 		time.Sleep(2 * w.ttl)
-		for id := w.lease("a"); w.store.keys[id].revision < w.store.keys[w.lease("b")].revision; {
+		for w.lease("a").revision < w.lease("b").revision {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -99,14 +123,18 @@ func TestVanishedKeys(t *testing.T) {
 		w.store.mu.Unlock()
 		w.dropLease("a")
 		w.within(40*time.Second, "the other one has all", func() bool { return w.hasAll("b") })
-		_ = b
 	})
 }
 
-// lease returns the key of a replica's lease.
-func (w *world) lease(name string) string {
+// lease returns the record of a replica's lease.
+func (w *world) lease(name string) keyRecord {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
+	return w.store.keys[w.leaseKey(name)]
+}
+
+// leaseKey returns the key of a replica's lease. The caller holds the store's mu.
+func (w *world) leaseKey(name string) string {
 	for key, r := range w.store.keys {
 		if kind(key, r.data) == "renew" && strings.Contains(string(r.data), `"holder":"`+name+`"`) {
 			return key
@@ -116,8 +144,7 @@ func (w *world) lease(name string) string {
 }
 
 func (w *world) dropLease(name string) {
-	key := w.lease(name)
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
-	delete(w.store.keys, key)
+	delete(w.store.keys, w.leaseKey(name))
 }

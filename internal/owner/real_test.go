@@ -10,7 +10,7 @@ func TestRealTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
 	w.ttl = time.Second
-	w.drain = func() time.Duration { return 20 * time.Millisecond }
+	w.set(func() { w.drain = func() time.Duration { return 20 * time.Millisecond } })
 	a, b := w.start("a", 1), w.start("b", 1)
 	w.start("c", 1)
 	wait := func(what string) { w.within(time.Minute, what, w.settled) }

@@ -230,7 +230,10 @@ func (r *Replica) pass(me identity) {
 			continue
 		}
 		r.mu.Lock()
-		r.passed[d.After] = me.generation
+		if r.passed[d.After] != me.generation {
+			r.passed[d.After] = me.generation
+			r.renewNow() // it says so
+		}
 		r.mu.Unlock()
 	}
 }

@@ -1,6 +1,7 @@
 package owner_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type keyStore struct {
 	wrote   func(key string, revision uint64, data []byte)
 	// rule decides about one write instead of chance; nil: nobody does.
 	rule func(key string, data []byte) fate
+	// delay is how late the late ones are; 0 is some seconds.
+	delay time.Duration
 }
 
 type keyRecord struct {
@@ -134,7 +137,7 @@ func (s *keyStore) WriteKey(ctx context.Context, key string, data []byte, revisi
 func (s *keyStore) draw(key string, data []byte) (fate, time.Duration, chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delay := time.Duration(s.rng.ExpFloat64() * float64(4*time.Second))
+	delay := cmp.Or(s.delay, time.Duration(s.rng.ExpFloat64()*float64(4*time.Second)))
 	if s.away != nil && s.rng.IntN(4) == 0 {
 		return late, delay, s.away
 	}
@@ -289,15 +292,16 @@ func (s *keyStore) put(key, data string) {
 	s.keys[key] = keyRecord{data: []byte(data), revision: s.seq, at: s.now()}
 }
 
-// fates sets what becomes of writes from now on; nil leaves it to chance again.
-func (s *keyStore) fates(rule func(key string, data []byte) fate) {
+// set changes what the broker does.
+func (s *keyStore) set(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rule = rule
+	change()
 }
 
-func (s *keyStore) chances(c chances) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.chance = c
+// fates sets what becomes of writes from now on; nil leaves it to chance again.
+func (s *keyStore) fates(rule func(key string, data []byte) fate) {
+	s.set(func() { s.rule = rule })
 }
+
+func (s *keyStore) chances(c chances) { s.set(func() { s.chance = c }) }

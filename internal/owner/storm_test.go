@@ -10,7 +10,7 @@ import (
 
 // seeds is how many worlds each storm has, from is the first.
 var (
-	seeds = flag.Uint64("seeds", 60, "worlds of each storm")
+	seeds = flag.Uint64("seeds", 12, "worlds of each storm")
 	from  = flag.Uint64("from", 0, "the first of them")
 )
 
@@ -43,8 +43,8 @@ func (w *world) rate() float64 { return []float64{0.9, 0.9, 1, 1.1, 1.1}[w.rng.I
 // storm lets everything happen for a while, then nothing more, and looks whether
 // each duty finds its replica.
 func (w *world) storm(putBack bool) {
-	w.drain = func() time.Duration { return 40 * time.Millisecond }
-	w.wait = func() time.Duration { return 300 * time.Millisecond }
+	w.set(func() { w.drain = func() time.Duration { return 40 * time.Millisecond } })
+	w.set(func() { w.wait = func() time.Duration { return 300 * time.Millisecond } })
 	w.store.markers = w.rng.IntN(2) == 0
 	born := 0
 	start := func() {

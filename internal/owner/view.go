@@ -169,12 +169,14 @@ func weigh(duty, id string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// ready reports whether a replica that was seen to renew its lease, or that is
-// this one, has a duty and has said that those that come after it may begin.
+// ready reports whether this replica, or one that was alive after the first look,
+// has a duty and has said that those that come after it may begin. One renewal may
+// have been on its way when its sender died, a second one not: it is written at the
+// revision of the first.
 func (v *view) ready(duty, id string, now time.Duration) bool {
 	s := v.duties[duty]
 	if s == nil || s.gone || s.strange != nil || s.value.Free || !s.value.Ready {
 		return false
 	}
-	return s.value.Replica == id || v.renewed(s.value.Replica, 1, now)
+	return s.value.Replica == id || v.renewed(s.value.Replica, 2, now)
 }

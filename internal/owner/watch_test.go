@@ -31,10 +31,11 @@ func (h *host) do(ctx context.Context, duty string, t *owner.Term) error {
 	defer r.returned.Store(true)
 	w.note("%s begins %s, epoch %d", h.name, duty, t.Epoch())
 	w.check(r, true)
-	ready := time.Now().Add(w.wait())
+	wait, _, _ := w.ways()
+	ready := time.Now().Add(wait())
 	for ctx.Err() == nil {
-		if w.fails != nil {
-			if err := w.fails(h, duty); err != nil {
+		if _, _, fails := w.ways(); fails != nil {
+			if err := fails(h, duty); err != nil {
 				return err
 			}
 		}
@@ -46,12 +47,27 @@ func (h *host) do(ctx context.Context, duty string, t *owner.Term) error {
 		h.step()
 		w.check(r, false)
 	}
-	for end := time.Now().Add(w.drain()); time.Now().Before(end); w.check(r, false) {
+	_, drain, _ := w.ways()
+	for end := time.Now().Add(drain()); time.Now().Before(end); w.check(r, false) {
 		time.Sleep(5 * time.Millisecond)
 		h.step()
 	}
 	w.note("%s has ended %s", h.name, duty)
 	return nil
+}
+
+// set changes how the duties are done, or what is expected.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// ways returns how the duties are done now.
+func (w *world) ways() (wait, drain func() time.Duration, fails func(h *host, duty string) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wait, w.drain, w.fails
 }
 
 // say says that the state was looked at.

@@ -55,9 +55,9 @@ type host struct {
 	done   chan struct{} // closed when Run has returned
 	err    error
 
-	between func()       // runs once, in the middle of the world's next question
-	peek    atomic.Int32 // the world looks at its terms: no stop
-	cut     atomic.Bool  // from the broker: its calls get nowhere
+	between atomic.Pointer[func()] // runs once, in the middle of the world's next question
+	peek    atomic.Int32           // the world looks at its terms: no stop
+	cut     atomic.Bool            // from the broker: its calls get nowhere
 	dead    atomic.Bool
 	leaving atomic.Bool
 	left    atomic.Bool // Run has returned
@@ -166,9 +166,8 @@ func (w *world) living() []*host {
 func (h *host) now() time.Duration {
 	if h.peek.Load() == 0 {
 		h.step()
-	} else if between := h.between; between != nil {
-		h.between = nil
-		between()
+	} else if between := h.between.Swap(nil); between != nil {
+		(*between)()
 	}
 	return h.offset + time.Duration(float64(time.Since(h.w.began))*h.rate)
 }
