@@ -88,6 +88,7 @@ type LaneConfig struct {
 	// Channels are those that the routes can ask for; nil if that cannot be told
 	// before an event is read.
 	Channels []string
+	High     Queue // the lane's events that go before the others; nil: none do
 	Events   Queue // the lane's events
 	Due      Queue // replays and fired schedules
 }

@@ -112,13 +112,12 @@ func newLane(a *account, cfg LaneConfig) *lane {
 // run fetches while slots are free, and else holds one open pull on each
 // queue, until ctx ends.
 func (ln *lane) run(ctx context.Context) {
-	due, events := newPull(ln.cfg.Due), newPull(ln.cfg.Events)
-	var pulls sync.WaitGroup
-	pulls.Go(func() { due.run(ctx, ln.lg, ln.e.cfg.PullWait) })
-	pulls.Go(func() { events.run(ctx, ln.lg, ln.e.cfg.PullWait) })
+	ps := newPulls(ln.cfg)
+	var pulling sync.WaitGroup
+	pulling.Go(func() { ps.run(ctx, ln.lg, ln.e.cfg.PullWait) })
 	var first Message
-	for ctx.Err() == nil && ln.ready(ctx, due, events, &first) {
-		g := ln.slots(ctx, due, events, &first)
+	for ctx.Err() == nil && ln.ready(ctx, ps, &first) {
+		g := ln.slots(ctx, ps, &first)
 		if g == nil {
 			continue
 		}
@@ -126,7 +125,7 @@ func (ln *lane) run(ctx context.Context) {
 			g.release(g.n)
 			break
 		}
-		msgs := ln.fetch(g.n, due, events, first)
+		msgs := ln.fetch(g.n, ps, first)
 		first = nil
 		ln.more = len(msgs) == g.n
 		if unused := g.n - len(msgs); unused > 0 {
@@ -140,17 +139,10 @@ func (ln *lane) run(ctx context.Context) {
 			})
 			continue
 		}
-		first = ln.idle(ctx, due, events)
+		first = ln.idle(ctx, ps)
 	}
 	refuse(first)
-	pulls.Wait()
-	for _, p := range []*pull{due, events} {
-		select {
-		case m := <-p.out:
-			refuse(m)
-		default:
-		}
-	}
+	pulling.Wait()
 }
 
 // refuse gives back a message that found no slot. Its delivery was free: it is
@@ -184,7 +176,7 @@ func (ln *lane) notify() {
 // ready waits until the lane is not paused, not too many of its batches are
 // under way (as when the broker takes no outcomes) and its rooms are not full,
 // and reports whether ctx still holds.
-func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bool {
+func (ln *lane) ready(ctx context.Context, ps *pulls, first *Message) bool {
 	for {
 		p, changed := ln.paused()
 		if p == nil && !ln.crowded() && !ln.rooms.full() {
@@ -196,12 +188,8 @@ func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bo
 		case <-ctx.Done():
 			return false
 		case <-changed:
-		case m := <-due.out:
-			due.open = false
-			refuse(m)
-		case m := <-events.out:
-			events.open = false
-			refuse(m)
+		case a := <-ps.came:
+			refuse(a.taken())
 		}
 	}
 }
@@ -209,7 +197,7 @@ func (ln *lane) ready(ctx context.Context, due, events *pull, first *Message) bo
 // slots waits for slots. A message that arrives meanwhile is given back, once,
 // and nothing more is pulled until a slot is free; *first is given back unless
 // its slot is free at once.
-func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *grant {
+func (ln *lane) slots(ctx context.Context, ps *pulls, first *Message) *grant {
 	w := ln.entry.request(ln, ln.cfg.Batch, *first != nil || ln.more || ln.owes())
 	select {
 	case g := <-w.got:
@@ -227,13 +215,8 @@ func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *g
 		select {
 		case g := <-w.got:
 			return g
-		case m := <-due.out:
-			due.open = false
-			refuse(m)
-			ln.entry.urge(w)
-		case m := <-events.out:
-			events.open = false
-			refuse(m)
+		case a := <-ps.came:
+			refuse(a.taken())
 			ln.entry.urge(w)
 		case <-changed:
 		case <-ctx.Done():
@@ -242,32 +225,24 @@ func (ln *lane) slots(ctx context.Context, due, events *pull, first *Message) *g
 }
 
 // fetch returns up to n messages that are there now: one that has come already,
-// those given back for want of a slot, then both queues in turn, so that a mass
-// replay and the stream of new events starve neither.
-func (ln *lane) fetch(n int, due, events *pull, first Message) []Message {
-	var msgs []Message
+// those given back for want of a slot, then all queues. What is due and the
+// events take turns, so that a mass replay and the stream of new events starve
+// neither; events of high priority go before others.
+func (ln *lane) fetch(n int, ps *pulls, first Message) []Message {
+	msgs := ps.arrived()
 	if first != nil {
-		msgs = append(msgs, first)
+		msgs = slices.Insert(msgs, 0, first)
 	}
-	for _, p := range []*pull{due, events} {
-		select {
-		case m := <-p.out:
-			p.open = false
-			if len(msgs) < n {
-				msgs = append(msgs, m)
-			} else {
-				refuse(m)
-			}
-		default:
-		}
+	slices.SortStableFunc(msgs, byPriority)
+	for len(msgs) > n {
+		refuse(msgs[len(msgs)-1])
+		msgs = msgs[:len(msgs)-1]
 	}
 	ln.recall(n - len(msgs))
-	order := []*pull{events, due}
-	if ln.dueFirst = !ln.dueFirst; ln.dueFirst {
-		slices.Reverse(order)
-	}
+	ln.dueFirst = !ln.dueFirst
+	order := ps.order(ln.dueFirst)
 	if ln.e.cfg.Room() != nil {
-		order = []*pull{due}
+		order = []*pull{ps.due}
 	}
 	for _, p := range order {
 		if len(msgs) >= n {
@@ -282,8 +257,8 @@ func (ln *lane) fetch(n int, due, events *pull, first Message) []Message {
 	return msgs
 }
 
-// recall asks the broker to deliver up to n delayed messages now, the one that
-// has waited longest first.
+// recall asks the broker to deliver up to n delayed messages now: those of high
+// priority first, and of the others the one that has waited longest.
 func (ln *lane) recall(n int) {
 	for _, m := range ln.called(n) { // without the lock: the broker may be slow
 		refuse(m)
@@ -301,7 +276,7 @@ func (ln *lane) called(n int) (msgs []Message) {
 		}
 	}
 	waiting := slices.SortedFunc(maps.Keys(ln.delayed), func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.stream, b.stream))
+		return cmp.Or(byPriority(ln.delayed[a].msg, ln.delayed[b].msg), cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.stream, b.stream))
 	})
 	for _, at := range waiting[:min(max(n, 0), len(waiting))] {
 		msgs = append(msgs, ln.delayed[at].msg)

@@ -70,6 +70,7 @@ type Origin struct {
 	StreamAge time.Time // when the stream was created
 	Sequence  uint64    // in the stream
 	Published time.Time
+	High      bool   // it goes before the lane's other events
 	Intent    string // of a message that Weir itself addressed (replay, schedule)
 	Replay    *Replay
 }

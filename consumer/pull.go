@@ -1,7 +1,10 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,13 +14,21 @@ import (
 // is never cancelled: it ends with a message or after PullWait.
 type pull struct {
 	queue Queue
-	begin chan struct{} // a token opens the pull
-	out   chan Message  // buffered: what it brought
-	open  bool          // the lane loop's alone
+	begin chan struct{}  // a token opens the pull
+	came  chan<- arrival // what it brought
+	open  bool           // the lane loop's alone
 }
 
-func newPull(q Queue) *pull {
-	return &pull{queue: q, begin: make(chan struct{}, 1), out: make(chan Message, 1)}
+// arrival is a message that a pull brought.
+type arrival struct {
+	pull *pull
+	msg  Message
+}
+
+// taken returns the message; the pull is not open any more.
+func (a arrival) taken() Message {
+	a.pull.open = false
+	return a.msg
 }
 
 // run serves the pull until ctx ends.
@@ -31,7 +42,7 @@ func (p *pull) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
 		for ctx.Err() == nil {
 			msgs, err := p.queue.Fetch(1, wait)
 			if len(msgs) > 0 {
-				p.out <- msgs[0]
+				p.came <- arrival{p, msgs[0]}
 				break
 			}
 			if err != nil {
@@ -45,33 +56,90 @@ func (p *pull) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
 	}
 }
 
+// pulls are a lane's, one on each queue.
+type pulls struct {
+	due    *pull
+	events []*pull      // those of high priority first
+	came   chan arrival // buffered: each pull's one message
+}
+
+func newPulls(cfg LaneConfig) *pulls {
+	ps := &pulls{came: make(chan arrival, 3)}
+	on := func(q Queue) *pull { return &pull{queue: q, begin: make(chan struct{}, 1), came: ps.came} }
+	ps.due = on(cfg.Due)
+	if cfg.High != nil {
+		ps.events = append(ps.events, on(cfg.High))
+	}
+	ps.events = append(ps.events, on(cfg.Events))
+	return ps
+}
+
+// run serves the pulls until ctx ends, and then gives back what they brought.
+func (ps *pulls) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
+	var all sync.WaitGroup
+	for _, p := range ps.order(false) {
+		all.Go(func() { p.run(ctx, lg, wait) })
+	}
+	all.Wait()
+	for _, m := range ps.arrived() {
+		refuse(m)
+	}
+}
+
+// order returns the queues as they are to be fetched: what is due first, or last.
+func (ps *pulls) order(dueFirst bool) []*pull {
+	if dueFirst {
+		return append([]*pull{ps.due}, ps.events...)
+	}
+	return append(slices.Clone(ps.events), ps.due)
+}
+
+// arrived returns what has come already, in the order of its coming.
+func (ps *pulls) arrived() (msgs []Message) {
+	for {
+		select {
+		case a := <-ps.came:
+			msgs = append(msgs, a.taken())
+		default:
+			return msgs
+		}
+	}
+}
+
+// byPriority sorts messages of high priority before others.
+func byPriority(a, b Message) int {
+	rank := func(m Message) int {
+		if m.Origin().High {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Compare(rank(a), rank(b))
+}
+
 // roomPoll is how long a lane that takes no new events waits before it asks
 // again whether it may.
 const roomPoll = time.Second
 
-// idle opens both pulls and waits for the first message. Where there is no room
+// idle opens all pulls and waits for the first message. Where there is no room
 // for new events only that of the due queue is opened: what is due has its entry,
 // and may even make room. Nil: it is time to look again.
-func (ln *lane) idle(ctx context.Context, due, events *pull) Message {
-	pulls := []*pull{due, events}
+func (ln *lane) idle(ctx context.Context, ps *pulls) Message {
+	wanted := ps.order(true)
 	var look <-chan time.Time
 	if ln.e.cfg.Room() != nil {
-		pulls = pulls[:1]
+		wanted = wanted[:1]
 		look = time.After(roomPoll)
 	}
-	for _, p := range pulls {
+	for _, p := range wanted {
 		if !p.open {
 			p.open = true
 			p.begin <- struct{}{}
 		}
 	}
 	select {
-	case m := <-due.out:
-		due.open = false
-		return m
-	case m := <-events.out:
-		events.open = false
-		return m
+	case a := <-ps.came:
+		return a.taken()
 	case <-look:
 		return nil
 	case <-ctx.Done():

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,8 +19,8 @@ const (
 	roomBytes    = 16 << 20 // the same
 )
 
-// room holds the messages of a lane that wait for a slot of one pool, in the
-// order of their coming.
+// room holds the messages of a lane that wait for a slot of one pool: those of
+// high priority before the others, each in the order of their coming.
 type room struct {
 	ln   *lane
 	pool *pool
@@ -50,9 +51,7 @@ func (ln *lane) park(ctx context.Context, p *pool, m Message) {
 	ln.rooms.count++
 	ln.rooms.bytes += len(m.Data())
 	ln.rooms.mu.Unlock()
-	r.mu.Lock()
-	r.msgs = append(r.msgs, m)
-	r.mu.Unlock()
+	r.add(m)
 	if ctx.Err() != nil { // the room may be closed already
 		r.empty()
 	}
@@ -60,6 +59,17 @@ func (ln *lane) park(ctx context.Context, p *pool, m Message) {
 	case r.came <- struct{}{}:
 	default:
 	}
+}
+
+// add puts a message behind those of its priority.
+func (r *room) add(m Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := len(r.msgs)
+	for at > 0 && byPriority(m, r.msgs[at-1]) < 0 {
+		at--
+	}
+	r.msgs = slices.Insert(r.msgs, at, m)
 }
 
 // full reports whether the rooms take no more.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
@@ -115,6 +116,22 @@ func (s *service) syncing(ctx context.Context) error {
 		default:
 			s.lg.Warn().Str("next", f.Next).Msg(f.Fact)
 		}
+	}
+	return nil
+}
+
+// strays names once the events that were confirmed and that no lane will take.
+func (s *service) strays(ctx context.Context) error {
+	found, err := s.broker.Strays(ctx, s.lanes())
+	if err != nil && ctx.Err() == nil {
+		s.lg.Warn().Err(err).Msg("it is not known whether there are events that no lane takes")
+	}
+	for _, f := range found {
+		level := zerolog.WarnLevel
+		if f.Grade == broker.Problem {
+			level = zerolog.ErrorLevel
+		}
+		s.lg.WithLevel(level).Str("next", f.Next).Msg(f.Check + " " + f.Fact)
 	}
 	return nil
 }

@@ -117,10 +117,10 @@ func TestH19AStrangeSubjectIsNoGap(t *testing.T) {
 	t.Parallel()
 	s, _ := gated(t, filepath.Join(t.TempDir(), "store"))
 	js := s.broker.JetStream()
-	if _, err := js.Publish(t.Context(), "weir.events.acme.hihg", []byte("x")); err != nil {
+	if _, err := js.Publish(t.Context(), "weir.events.Acme", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := s.broker.Lane(t.Context(), "acme")
+	queues, err := s.broker.Lane(t.Context(), "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +129,15 @@ func TestH19AStrangeSubjectIsNoGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	publishOnceMore(t, s.broker, []string{"a"})
-	got, err := events.Fetch(1, 10*time.Second)
+	got, err := queues.Events.Fetch(1, 10*time.Second)
 	if err != nil || len(got) != 1 {
 		t.Fatalf("fetch: got %d messages, %v", len(got), err)
 	}
 	if err := got[0].Ack(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if floor, err := s.broker.Floor(t.Context(), "acme"); err != nil || floor != 2 {
-		t.Fatalf("floor: got %d, %v; want 2", floor, err)
+	if floors, err := s.broker.Floors(t.Context(), "acme"); err != nil || floors["weir.events.acme"] != 2 {
+		t.Fatalf("floors: got %v, %v; want 2", floors, err)
 	}
 	found, err := s.guard.Scrub(t.Context())
 	if err != nil || len(found) > 0 {

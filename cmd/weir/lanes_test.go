@@ -22,7 +22,7 @@ func TestLanesWithoutServe(t *testing.T) {
 	contains(t, p.weir(t, "lane", "pause", "sales", "--reason", "a fair"),
 		"lane sales is paused; no weir serve is running, it holds when weir serve starts\n")
 	for _, ln := range p.lanes(t) {
-		if _, _, err := s.broker.Lane(t.Context(), ln); err != nil {
+		if _, err := s.broker.Lane(t.Context(), ln); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -82,6 +82,7 @@ func (s *service) run(ctx context.Context) error {
 	part("losses", s.losses)
 	part("room", s.watchRoom)
 	part("sync", s.syncing)
+	part("strays", s.strays)
 	if s.cfg.Gateway.Listen != "" {
 		part("gateway", s.gateway().Run)
 	}

@@ -60,15 +60,15 @@ func TestH19TheOtherStreamsAreWitnesses(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "store")
 			s, stop := gated(t, dir)
-			q, _, err := s.broker.Lane(t.Context(), "acme")
+			qs, err := s.broker.Lane(t.Context(), "acme")
 			if err != nil {
 				t.Fatal(err)
 			}
-			deed(t, s, q, "first")
+			deed(t, s, qs.Events, "first")
 			if err := s.guard.Accept(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			key := deed(t, s, q, "second")
+			key := deed(t, s, qs.Events, "second")
 			if !tc.since {
 				if err := s.guard.Accept(t.Context()); err != nil {
 					t.Fatal(err)

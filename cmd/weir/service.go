@@ -148,7 +148,7 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 	}
 	for _, lc := range ac.Lanes {
 		out.Provider = s.providers[lc.Name] // one for all
-		events, due, err := s.broker.Lane(ctx, lc.Name)
+		queues, err := s.broker.Lane(ctx, lc.Name)
 		if err != nil {
 			return out, fmt.Errorf("lane %s: %w", lc.Name, err)
 		}
@@ -157,7 +157,7 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit,
 			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, JoinToken: lc.JoinToken,
 			Routes: lc.Routes, Channels: lc.Channels,
-			Events: events, Due: due,
+			High: queues.High, Events: queues.Events, Due: queues.Due,
 		})
 	}
 	return out, nil

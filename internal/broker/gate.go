@@ -153,22 +153,3 @@ func readGate(m *jetstream.RawStreamMsg) (lane string, g Gate) {
 	}
 	return lane, g
 }
-
-// Ran returns the lanes that have a consumer: those that ever ran.
-func (b *Broker) Ran(ctx context.Context) ([]string, error) {
-	s, err := b.stream(ctx, StreamEvents)
-	if err != nil {
-		return nil, err
-	}
-	var lanes []string
-	names := s.ConsumerNames(ctx)
-	for name := range names.Name() {
-		if lane, ok := strings.CutPrefix(name, "weir-"); ok && checkLane(lane) == nil {
-			lanes = append(lanes, lane)
-		}
-	}
-	if err := names.Err(); err != nil {
-		return nil, fmt.Errorf("consumers of %s: %w", StreamEvents, err)
-	}
-	return lanes, nil
-}

@@ -65,14 +65,21 @@ func fresh(t *testing.T, cfg broker.Config) *broker.Broker {
 	return connect(t, embed(t, broker.EmbeddedConfig{}), cfg)
 }
 
-// queues returns a lane's two queues.
+// queues returns the lane's events, but those of high priority, and what is due.
 func queues(t *testing.T, b *broker.Broker) (events, due consumer.Queue) {
 	t.Helper()
-	events, due, err := b.Lane(t.Context(), lane)
+	qs := lanes(t, b)
+	return qs.Events, qs.Due
+}
+
+// lanes returns all queues of the lane.
+func lanes(t *testing.T, b *broker.Broker) broker.Queues {
+	t.Helper()
+	qs, err := b.Lane(t.Context(), lane)
 	if err != nil {
 		t.Fatalf("lane: %v", err)
 	}
-	return events, due
+	return qs
 }
 
 // publish gives the lane an event with this body.

@@ -25,6 +25,9 @@ type Needs struct {
 	Sized bool
 }
 
+// restart is what to do about a setting that weir serve changes as it starts.
+const restart = "start weir serve again: it sets this right"
+
 // spareConsumers are those on a stream besides the lanes' own: of reads of the
 // whole of it.
 const spareConsumers = 2
@@ -43,6 +46,7 @@ func (b *Broker) Inspect(ctx context.Context, n Needs) []Finding {
 	in.storage()
 	in.streams()
 	in.consumers(ctx)
+	in.strays(ctx)
 	return in.findings
 }
 
@@ -126,9 +130,9 @@ func (in *inspection) account() {
 		in.problem("account", fmt.Sprintf("raise its max_streams to %d", tier.Streams+missing),
 			"it may have %d streams and has %d, and %d more are needed", limits.MaxStreams, tier.Streams, missing)
 	}
-	if need := len(in.needs.Lanes) + spareConsumers; limits.MaxConsumers > 0 && limits.MaxConsumers < need {
+	if need := in.readers(StreamEvents); limits.MaxConsumers > 0 && limits.MaxConsumers < need {
 		in.problem("account", fmt.Sprintf("raise its max_consumers to %d", need),
-			"a stream may have %d consumers, and %d are needed: one for each lane, and %d to read with", limits.MaxConsumers, need, spareConsumers)
+			"a stream may have %d consumers, and %s needs %d: two for each lane, and %d to read with", limits.MaxConsumers, StreamEvents, need, spareConsumers)
 	}
 	if limits.MaxAckPending > 0 && limits.MaxAckPending < maxAckPending {
 		in.problem("account", fmt.Sprintf("raise its max_ack_pending to %d", maxAckPending),
@@ -144,6 +148,19 @@ func (in *inspection) account() {
 	if len(in.findings) == before {
 		in.ok("account", "its limits are wide enough for %d lanes", len(in.needs.Lanes))
 	}
+}
+
+// readers is how many consumers a stream must be able to have.
+func (in *inspection) readers(stream string) int {
+	n := spareConsumers
+	for _, lane := range in.needs.Lanes {
+		for _, plan := range in.b.lanePlans(lane) {
+			if plan.stream == stream {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // rooms are what each stream is to reserve.
@@ -264,7 +281,10 @@ func (in *inspection) settings(name string, info *jetstream.StreamInfo, err erro
 			in.problem("stream "+name, "change it with nats stream edit; what cannot be changed needs a new stream", "%s", strings.TrimSpace(line))
 		}
 	}
-	if need := len(in.needs.Lanes) + spareConsumers; info.Config.MaxConsumers > 0 && info.Config.MaxConsumers < need {
+	if tooWide(info.Config) {
+		in.warn("stream "+name, restart, "subjects is %v: it confirms events on subjects that no lane reads", info.Config.Subjects)
+	}
+	if need := in.readers(name); info.Config.MaxConsumers > 0 && info.Config.MaxConsumers < need {
 		in.problem("stream "+name, "a stream's max_consumers cannot be changed: make it anew", "max_consumers is %d, and %d are needed", info.Config.MaxConsumers, need)
 	}
 }
@@ -318,7 +338,6 @@ func (in *inspection) consumers(ctx context.Context) {
 func (in *inspection) consumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) {
 	got, name := info.Config, "consumer "+want.Durable
 	const recreate = "stop weir serve and delete the consumer: it is made anew, and the ledger knows what was done"
-	const restart = "start weir serve again: it sets this right"
 	complain := func(bad bool, next, field string, got, want any) {
 		if bad {
 			in.problem(name, next, "%s is %v, must be %v", field, got, want)

@@ -94,7 +94,7 @@ func TestInspectNamesEachWrongSetting(t *testing.T) {
 		want    string
 	}{
 		"as it must be": {
-			prepare: provisioned, want: "ok consumers: 2 of the lanes' consumers are there and as they must be",
+			prepare: provisioned, want: "ok consumers: 3 of the lanes' consumers are there and as they must be",
 		},
 		"room": {
 			prepare: provisioned, want: "ok storage: the streams' room is reserved: 21 MiB, of which the ledger has 2",
@@ -114,7 +114,7 @@ func TestInspectNamesEachWrongSetting(t *testing.T) {
 		},
 		"consumers": {
 			server: func(t *testing.T) *server.Options { return inAccount(t, "max_consumers: 2") },
-			want:   "problem account: a stream may have 2 consumers, and 3 are needed",
+			want:   "problem account: a stream may have 2 consumers, and WEIR_EVENTS needs 4",
 		},
 		"open deliveries": {
 			server: func(t *testing.T) *server.Options { return inAccount(t, "max_ack_pending: 100") },
@@ -152,7 +152,7 @@ func TestInspectNamesEachWrongSetting(t *testing.T) {
 			prepare: func(t *testing.T, b *broker.Broker) {
 				stream(t, b, jetstream.StreamConfig{Name: broker.StreamEvents, Subjects: []string{"weir.events.>"}, MaxConsumers: 1})
 			},
-			want: "problem stream WEIR_EVENTS: max_consumers is 1, and 3 are needed",
+			want: "problem stream WEIR_EVENTS: max_consumers is 1, and 4 are needed",
 		},
 		"too few copies": {
 			config: broker.Config{Replicas: 3},
@@ -187,7 +187,23 @@ func TestInspectNamesEachWrongSetting(t *testing.T) {
 		},
 		"other events": {
 			prepare: tampered(func(c *jetstream.ConsumerConfig) { c.FilterSubject, c.FilterSubjects = "weir.events.other", nil }),
-			want:    "problem consumer weir-acme-sales: filter is [weir.events.other], must be [weir.events.acme-sales weir.events.acme-sales.high]",
+			want:    "problem consumer weir-acme-sales: filter is [weir.events.other], must be [weir.events.acme-sales]",
+		},
+		"takes the events of high priority too": {
+			prepare: tampered(func(c *jetstream.ConsumerConfig) { c.FilterSubject, c.FilterSubjects = "", both }),
+			want:    "problem consumer weir-acme-sales: filter is [weir.events.acme-sales weir.events.acme-sales.high], must be [weir.events.acme-sales]; start weir serve again",
+		},
+		"takes subjects that no lane reads": {
+			prepare: func(t *testing.T, b *broker.Broker) { provisioned(t, b); widen(t, b) },
+			want:    "warning stream WEIR_EVENTS: subjects is [weir.events.>]: it confirms events on subjects that no lane reads; start weir serve again",
+		},
+		"events that no lane reads": {
+			prepare: func(t *testing.T, b *broker.Broker) { provisioned(t, b); stray(t, b) },
+			want:    "problem subjects: events were confirmed that no lane reads, on weir.events.Acme (1), weir.events.acme-sales.hihg (2); publish them again",
+		},
+		"events of other lanes": {
+			prepare: func(t *testing.T, b *broker.Broker) { provisioned(t, b); stray(t, b) },
+			want:    "warning lanes: events wait for lanes that the configuration does not have: former (1), nobody (2); give these lanes a block",
 		},
 		"forgotten when idle": {
 			prepare: tampered(func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }),

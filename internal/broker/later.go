@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,7 +82,7 @@ func (b *Broker) Kept(ctx context.Context, lane, intent string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	c, err := b.js.Consumer(ctx, StreamLater, "weir-due-"+lane)
+	c, err := b.js.Consumer(ctx, StreamLater, dueConsumer(lane))
 	if err != nil {
 		return false, fmt.Errorf("look for a postponed event: %w", err)
 	}
@@ -100,7 +99,7 @@ func (b *Broker) Restore(ctx context.Context, lane, intent string, sequence uint
 		return err
 	}
 	m, err := s.GetMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Subject != "weir.events."+lane && !strings.HasPrefix(m.Subject, "weir.events."+lane+".") {
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Subject != eventsSubject(lane) && m.Subject != highSubject(lane) {
 		return fmt.Errorf("restore %s: %w", intent, consumer.ErrGone)
 	}
 	if err != nil {

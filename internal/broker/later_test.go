@@ -41,10 +41,7 @@ func arrives(t *testing.T, q consumer.Queue, wait time.Duration) consumer.Messag
 func TestH4APostponedEventComesAtItsTime(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
-	_, due, err := b.Lane(t.Context(), lane)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, due := queues(t, b)
 	for range 2 { // a repeat after a lost answer is the same wait
 		if err := b.Postpone(t.Context(), postponed(key(2), 3, time.Now().Add(time.Hour))); err != nil {
 			t.Fatal(err)
@@ -92,10 +89,7 @@ func TestH4APostponedEventComesAtItsTime(t *testing.T) {
 func TestH4ALaterWaitTakesTheEarliersPlace(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
-	_, due, err := b.Lane(t.Context(), lane)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, due := queues(t, b)
 	// The earlier one may come before it is replaced: then another event, with more
 	// time.
 	for n, wait := 0, time.Second; wait < patience; n, wait = n+1, 4*wait {
@@ -121,10 +115,7 @@ func TestH4ALaterWaitTakesTheEarliersPlace(t *testing.T) {
 func TestH4RestoreBringsAnEventBack(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
-	_, due, err := b.Lane(t.Context(), lane)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, due := queues(t, b)
 	header := map[string][]string{"Content-Type": {"application/cloudevents+json"}}
 	if _, err := b.PublishEvent(t.Context(), lane, header, []byte(`{"id":"7"}`), "m1"); err != nil {
 		t.Fatal(err)
@@ -151,16 +142,13 @@ func TestH4RestoreBringsAnEventBack(t *testing.T) {
 func TestH4NothingIsPostponedBeyondTheRoom(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Later: 20 << 10}})
-	_, due, err := b.Lane(t.Context(), lane)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, due := queues(t, b)
 	postpone := func(n, step int, at time.Time) error {
 		p := postponed(key(n), step, at)
 		p.Data = make([]byte, 4<<10)
 		return b.Postpone(t.Context(), p)
 	}
-	n := 0
+	n, err := 0, error(nil)
 	for ; n < 100 && err == nil; n++ {
 		err = postpone(n, 1, time.Now().Add(time.Hour))
 	}

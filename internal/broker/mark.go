@@ -2,10 +2,7 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // markKey is where the mark of how far the state was is kept (see
@@ -43,25 +40,4 @@ func (b *Broker) StoreMark(ctx context.Context, data []byte, revision uint64) (u
 		return 0, fmt.Errorf("store the mark: %w", err)
 	}
 	return stored, nil
-}
-
-// Floor returns the sequence in WEIR_EVENTS up to which a lane has acknowledged
-// everything; 0 if it never ran.
-func (b *Broker) Floor(ctx context.Context, lane string) (uint64, error) {
-	if err := checkLane(lane); err != nil {
-		return 0, fmt.Errorf("floor: %w", err)
-	}
-	var c jetstream.Consumer
-	err := retry(ctx, budget, func(ctx context.Context) error {
-		var err error
-		c, err = b.js.Consumer(ctx, StreamEvents, "weir-"+lane)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("floor of lane %s: %w", lane, err)
-	}
-	return c.CachedInfo().AckFloor.Stream, nil
 }

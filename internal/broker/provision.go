@@ -30,7 +30,7 @@ const (
 // plans are the streams as they must be.
 func (b *Broker) plans() []jetstream.StreamConfig {
 	plans := []jetstream.StreamConfig{{
-		Name: StreamEvents, Subjects: []string{"weir.events.>"},
+		Name: StreamEvents, Subjects: []string{"weir.events.*", "weir.events.*.high"}, // no others: nobody would read them
 		Description: "Weir: events to come",
 		Discard:     jetstream.DiscardNew, DiscardNewPerSubject: true,
 		MaxMsgsPerSubject: b.cfg.LaneQuota, MaxBytes: b.cfg.Room.Events,
@@ -69,7 +69,9 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 // Provision creates the streams that are missing and checks those that exist.
 // A setting that would break a promise is an error that names stream and field;
 // all of them are reported at once. Room and quota are set to what the
-// configuration says, but never below what is in use.
+// configuration says, but never below what is in use. An older Weir's WEIR_EVENTS
+// takes no more subjects afterwards than it should; what they hold stays (see
+// Strays).
 func (b *Broker) Provision(ctx context.Context) error {
 	var errs []error
 	for _, plan := range b.plans() {
@@ -118,7 +120,7 @@ func check(got, want jetstream.StreamConfig) error {
 			errs = append(errs, fmt.Errorf("%s is %v, must be %v", field, got, want))
 		}
 	}
-	complain(!slices.Equal(slices.Sorted(slices.Values(got.Subjects)), slices.Sorted(slices.Values(want.Subjects))), "subjects", got.Subjects, want.Subjects)
+	complain(!tooWide(got) && !slices.Equal(slices.Sorted(slices.Values(got.Subjects)), slices.Sorted(slices.Values(want.Subjects))), "subjects", got.Subjects, want.Subjects)
 	complain(got.Retention != want.Retention, "retention", got.Retention, want.Retention)
 	complain(got.Storage != want.Storage, "storage", got.Storage, want.Storage)
 	complain(got.PersistMode != want.PersistMode, "persist_mode", got.PersistMode, want.PersistMode)
@@ -142,13 +144,19 @@ func check(got, want jetstream.StreamConfig) error {
 	return errors.Join(errs...)
 }
 
-// resize sets room and quota of an existing stream. The broker would make room
+// tooWide reports whether a stream is WEIR_EVENTS as it was once: it confirms
+// events on subjects that no lane reads.
+func tooWide(cfg jetstream.StreamConfig) bool {
+	return cfg.Name == StreamEvents && slices.Equal(cfg.Subjects, []string{"weir.events.>"})
+}
+
+// resize sets room and quota of an existing stream, and narrows its subjects. The broker would make room
 // by dropping messages, so what is in use, and an eighth of head room, is never
 // given up: a stream that was full, and was given more, keeps it.
 func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.StreamConfig) error {
 	info := s.CachedInfo()
 	cfg := info.Config
-	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject {
+	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject && !tooWide(cfg) {
 		return nil
 	}
 	if used := int64(min(info.State.Bytes, 1<<62)); plan.MaxBytes > 0 && used > plan.MaxBytes-plan.MaxBytes/8 {
@@ -166,9 +174,9 @@ func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.
 			plan.MaxMsgsPerSubject = cfg.MaxMsgsPerSubject
 		}
 	}
-	cfg.MaxBytes, cfg.MaxMsgsPerSubject = plan.MaxBytes, plan.MaxMsgsPerSubject
+	cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject = plan.Subjects, plan.MaxBytes, plan.MaxMsgsPerSubject
 	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-		err = fmt.Errorf("set max_bytes to %d and max_msgs_per_subject to %d: %w", cfg.MaxBytes, cfg.MaxMsgsPerSubject, err)
+		err = fmt.Errorf("set subjects to %v, max_bytes to %d and max_msgs_per_subject to %d: %w", cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject, err)
 		return b.explain(ctx, err, plan.MaxBytes-max(0, info.Config.MaxBytes))
 	}
 	return nil

@@ -51,10 +51,20 @@ type Placed struct {
 // PublishEvent gives an event to a lane and waits until the broker has stored
 // it. Without an id a message whose confirmation was lost may be stored twice.
 func (b *Broker) PublishEvent(ctx context.Context, lane string, header map[string][]string, data []byte, msgID string) (Placed, error) {
+	return b.publishEvent(ctx, lane, eventsSubject(lane), header, data, msgID)
+}
+
+// PublishHigh is PublishEvent for an event that goes before the lane's others. One
+// that the lane was given already keeps its place.
+func (b *Broker) PublishHigh(ctx context.Context, lane string, header map[string][]string, data []byte, msgID string) (Placed, error) {
+	return b.publishEvent(ctx, lane, highSubject(lane), header, data, msgID)
+}
+
+func (b *Broker) publishEvent(ctx context.Context, lane, subject string, header map[string][]string, data []byte, msgID string) (Placed, error) {
 	if err := checkLane(lane); err != nil {
 		return Placed{}, fmt.Errorf("publish event: %w", err)
 	}
-	ack, err := b.publish(ctx, StreamEvents, newMsg("weir.events."+lane, msgID, foreign(header), data))
+	ack, err := b.publish(ctx, StreamEvents, newMsg(subject, msgID, foreign(header), data))
 	if err != nil {
 		return Placed{}, fmt.Errorf("publish event to lane %s: %w", lane, err)
 	}
@@ -82,11 +92,10 @@ func (b *Broker) Queued(ctx context.Context, lane, intent string, sequence uint6
 		}
 		return err
 	})
-	subject := "weir.events." + lane
 	switch {
 	case err != nil:
 		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
-	case m == nil, m.Subject != subject && !strings.HasPrefix(m.Subject, subject+"."), !strings.HasPrefix(m.Header.Get(nats.MsgIdHdr), intent+"."):
+	case m == nil, m.Subject != eventsSubject(lane) && m.Subject != highSubject(lane), !strings.HasPrefix(m.Header.Get(nats.MsgIdHdr), intent+"."):
 		return time.Time{}, fmt.Errorf("event %s at sequence %d: %w", intent, sequence, consumer.ErrGone)
 	}
 	return m.Time, nil

@@ -17,61 +17,6 @@ import (
 	"github.com/weirhq/weir/consumer"
 )
 
-// Settings of a lane's consumers.
-const (
-	maxAckPending = 10_000 // events given back with a delay count too
-	maxWaiting    = 512    // open pulls of all replicas
-)
-
-// Lane returns a lane's two queues: its events, and what Weir itself addressed
-// to it (fired schedules, replays). Their durable consumers, weir-<lane> and
-// weir-due-<lane>, are created where they are missing and then start with the
-// oldest message; the ledger knows what was done already. The streams must
-// exist.
-func (b *Broker) Lane(ctx context.Context, lane string) (events, due consumer.Queue, err error) {
-	if err := checkLane(lane); err != nil {
-		return nil, nil, err
-	}
-	plans := b.lanePlans(lane)
-	e, err := b.queue(ctx, plans[0])
-	if err != nil {
-		return nil, nil, fmt.Errorf("lane %s: %w", lane, err)
-	}
-	d, err := b.queue(ctx, plans[1])
-	if err != nil {
-		return nil, nil, fmt.Errorf("lane %s: %w", lane, err)
-	}
-	d.own = true
-	return e, d, nil
-}
-
-// consumerPlan is a durable consumer as it must be, and its stream.
-type consumerPlan struct {
-	stream string
-	cfg    jetstream.ConsumerConfig
-}
-
-// lanePlans are a lane's two consumers: on its events, and on what is due.
-func (b *Broker) lanePlans(lane string) [2]consumerPlan {
-	events := b.consumerConfig("weir-" + lane)
-	events.FilterSubjects = []string{"weir.events." + lane, "weir.events." + lane + ".high"}
-	due := b.consumerConfig("weir-due-" + lane)
-	due.FilterSubject = "weir.due." + lane + ".>"
-	return [2]consumerPlan{{StreamEvents, events}, {StreamLater, due}}
-}
-
-func (b *Broker) consumerConfig(name string) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable:       name,
-		DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       b.cfg.AckWait,
-		MaxDeliver:    -1,
-		MaxAckPending: maxAckPending,
-		MaxWaiting:    maxWaiting,
-	}
-}
-
 // queue implements consumer.Queue.
 type queue struct {
 	b       *Broker
@@ -79,6 +24,7 @@ type queue struct {
 	stream  string
 	created time.Time // of the stream
 	own     bool      // its messages are Weir's own, and their headers are believed
+	high    bool      // its messages go before others
 	c       jetstream.Consumer
 }
 
@@ -87,7 +33,10 @@ func (b *Broker) queue(ctx context.Context, plan consumerPlan) (*queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &queue{b: b, stream: plan.stream, created: s.CachedInfo().Created, cfg: plan.cfg}
+	q := &queue{
+		b: b, stream: plan.stream, created: s.CachedInfo().Created, cfg: plan.cfg,
+		own: plan.own, high: plan.high,
+	}
 	q.c, err = q.consumer(ctx)
 	return q, err
 }
@@ -190,7 +139,7 @@ type message struct {
 }
 
 func newMessage(q *queue, m jetstream.Msg) *message {
-	origin := consumer.Origin{Stream: q.stream, StreamAge: q.created}
+	origin := consumer.Origin{Stream: q.stream, StreamAge: q.created, High: q.high}
 	if meta, err := m.Metadata(); err == nil {
 		origin.Sequence, origin.Published = meta.Sequence.Stream, meta.Timestamp
 	}
@@ -293,23 +242,4 @@ func (m *message) say(what, word string) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// Backlog returns how many of a lane's messages have never been delivered, and
-// how many were and are not done: being worked on, or waiting after a Nak. Of a
-// lane that never ran it is jetstream.ErrConsumerNotFound.
-func (b *Broker) Backlog(ctx context.Context, lane string) (pending, ackPending uint64, err error) {
-	if err := checkLane(lane); err != nil {
-		return 0, 0, err
-	}
-	for stream, name := range map[string]string{StreamEvents: "weir-" + lane, StreamLater: "weir-due-" + lane} {
-		c, err := b.js.Consumer(ctx, stream, name)
-		if err != nil {
-			return 0, 0, fmt.Errorf("backlog of lane %s: %w", lane, err)
-		}
-		info := c.CachedInfo()
-		pending += info.NumPending
-		ackPending += uint64(max(0, info.NumAckPending))
-	}
-	return pending, ackPending, nil
 }

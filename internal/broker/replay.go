@@ -133,17 +133,9 @@ func (b *Broker) order(ctx context.Context, lane, intent string) (o *Order, last
 // obeyed is the sequence up to which a lane's owner is done with what was
 // addressed to the lane: 0 if it never ran.
 func (b *Broker) obeyed(ctx context.Context, lane string) (uint64, error) {
-	var c jetstream.Consumer
-	err := retry(ctx, budget, func(ctx context.Context) error {
-		var err error
-		c, err = b.js.Consumer(ctx, StreamLater, "weir-due-"+lane)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, nil
-	}
-	if err != nil {
+	info, err := b.consumerInfo(ctx, StreamLater, dueConsumer(lane))
+	if err != nil || info == nil {
 		return 0, err
 	}
-	return c.CachedInfo().AckFloor.Stream, nil
+	return info.AckFloor.Stream, nil
 }

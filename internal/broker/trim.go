@@ -12,21 +12,21 @@ import (
 // Trim removes what a lane has done with from the streams, which never drop
 // anything themselves: events that are older than keep, or all that are done
 // once half of the lane's quota or of the stream's room is used; and schedules
-// and replays that are done. A message counts as done if it and all before it
-// were acknowledged. The lane's consumers must exist.
+// and replays that are done. A message counts as done if it and all before it on
+// its subject were acknowledged. The lane's consumers must exist.
 func (b *Broker) Trim(ctx context.Context, lane string, keep time.Duration) error {
 	if err := checkLane(lane); err != nil {
 		return fmt.Errorf("trim: %w", err)
 	}
 	before := time.Now().Add(-keep)
-	for _, subject := range []string{"weir.events." + lane, "weir.events." + lane + ".high"} {
-		if err := b.trim(ctx, StreamEvents, "weir-"+lane, subject, before); err != nil {
-			return fmt.Errorf("trim %s: %w", subject, err)
+	for _, plan := range b.lanePlans(lane) {
+		since := before
+		if plan.own {
+			since = time.Time{}
 		}
-	}
-	subject := "weir.due." + lane + ".>"
-	if err := b.trim(ctx, StreamLater, "weir-due-"+lane, subject, time.Time{}); err != nil {
-		return fmt.Errorf("trim %s: %w", subject, err)
+		if err := b.trim(ctx, plan.stream, plan.cfg.Durable, plan.cfg.FilterSubject, since); err != nil {
+			return fmt.Errorf("trim %s: %w", plan.cfg.FilterSubject, err)
+		}
 	}
 	return nil
 }

@@ -183,15 +183,18 @@ func (g *Guard) outcomes(ctx context.Context, lane string, known ids, since mark
 
 // events looks at each event of a lane that is done.
 func (g *Guard) events(ctx context.Context, lane string, known ids, since mark, pause time.Duration, gap *gap) error {
-	floor, err := g.b.Floor(ctx, lane)
-	if err != nil || floor == 0 {
+	floors, err := g.b.Floors(ctx, lane)
+	if err != nil {
 		return err
 	}
 	origin := consumer.Origin{Stream: g.cfg.Events}
-	for _, filter := range []string{"weir.events." + lane, "weir.events." + lane + ".high"} { // what its consumer takes
+	for _, subject := range sorted(floors) {
+		if floors[subject] == 0 { // to a reading the end of the stream
+			continue
+		}
 		r := reading{
-			stream: g.cfg.Events, filter: filter,
-			from: since.Streams[g.cfg.Events].Last + 1, to: floor, pause: pause,
+			stream: g.cfg.Events, filter: subject,
+			from: since.Streams[g.cfg.Events].Last + 1, to: floors[subject], pause: pause,
 		}
 		err := g.read(ctx, r, func(m message) error {
 			if g.forgotten(m.time) {

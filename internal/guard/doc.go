@@ -20,7 +20,7 @@
 // streams; it reads the whole ledger once, without the bodies, since the broker
 // counts entries that it can no longer read; and it asks the ledger for what the
 // other streams say was done since the mark: each outcome that tells of a
-// conversation, and each event at or below its lane's ack floor, has an entry.
+// conversation, and each event at or below the ack floor of its subject, has an entry.
 // Run goes on comparing, and Scrub reads everything.
 //
 // What is found is a Finding: the caller stops the lanes, durably, and then calls

@@ -27,15 +27,16 @@ type Broker interface {
 	// StoreMark stores a mark if the stored one still has the revision;
 	// consumer.ErrConflict if not.
 	StoreMark(ctx context.Context, data []byte, revision uint64) (uint64, error)
-	// Floor returns the sequence in the events' stream up to which a lane has
-	// acknowledged everything; 0 if it never ran.
-	Floor(ctx context.Context, lane string) (uint64, error)
+	// Floors returns of each subject of a lane's events the sequence in their stream
+	// up to which the lane has acknowledged everything there; of a lane that never
+	// ran nothing.
+	Floors(ctx context.Context, lane string) (map[string]uint64, error)
 }
 
 // Config is what a guard looks after. Zero durations get their defaults.
 type Config struct {
 	Ledger   string   // its stream: a key-value bucket with the keys <lane>.<intent>
-	Events   string   // the stream weir.events.<lane>
+	Events   string   // the stream of the lanes' events
 	Outcomes string   // the stream weir.outcomes.<lane>.<kind>
 	Others   []string // streams of which only the mark is kept
 	Shelf    string   // the stream that holds the mark itself
