@@ -233,7 +233,6 @@ func (ln *lane) fetch(n int, ps *pulls, first Message) []Message {
 	if first != nil {
 		msgs = slices.Insert(msgs, 0, first)
 	}
-	slices.SortStableFunc(msgs, byPriority)
 	for len(msgs) > n {
 		refuse(msgs[len(msgs)-1])
 		msgs = msgs[:len(msgs)-1]

@@ -117,6 +117,7 @@ type record struct {
 	holder    *process // who works on it
 	key       string   // of its intent, where a storm published it
 	published time.Time
+	high      bool // of high priority
 }
 
 // ackWait is the broker's: a delivery without a sign of life comes again.
@@ -124,9 +125,14 @@ const ackWait = 60 * time.Second
 
 // publish puts an event into the stream.
 func (s *stream) publish(header map[string][]string, data []byte) *record {
+	return s.put(&record{header: header, data: data})
+}
+
+// put puts a record into the stream.
+func (s *stream) put(r *record) *record {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	r := &record{seq: uint64(len(s.msgs) + 1), header: header, data: data, ready: time.Now()}
+	r.seq, r.ready = uint64(len(s.msgs)+1), time.Now()
 	s.msgs = append(s.msgs, r)
 	s.stir()
 	return r
@@ -229,6 +235,17 @@ type queue struct {
 }
 
 func (q queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
+	return q.fetch(n, wait, false)
+}
+
+// highQueue is the queue of a stream's events of high priority.
+type highQueue struct{ queue }
+
+func (q highQueue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
+	return q.fetch(n, wait, true)
+}
+
+func (q queue) fetch(n int, wait time.Duration, high bool) ([]consumer.Message, error) {
 	q.p.stand()
 	if err := q.p.w.reach(2 * time.Second); err != nil {
 		return nil, err
@@ -236,7 +253,7 @@ func (q queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
 	deadline := time.Now().Add(wait)
 	for {
 		q.p.w.mu.Lock()
-		out, next := q.ready(n, deadline)
+		out, next := q.ready(n, deadline, high)
 		changed := q.s.changed
 		q.p.w.mu.Unlock()
 		if len(out) > 0 || !time.Now().Before(deadline) {
@@ -250,13 +267,13 @@ func (q queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
 	}
 }
 
-// ready takes up to n messages that may be delivered now, and returns when the
+// ready takes up to n messages of one priority that may be delivered now, and returns when the
 // next one may be, at the latest by the deadline. The caller holds w.mu.
-func (q queue) ready(n int, deadline time.Time) (out []consumer.Message, next time.Time) {
+func (q queue) ready(n int, deadline time.Time, high bool) (out []consumer.Message, next time.Time) {
 	now, next := time.Now(), deadline
 	for _, r := range q.s.msgs {
 		switch {
-		case r.acked || q.p.dead || len(out) >= n:
+		case r.acked || r.high != high || q.p.dead || len(out) >= n:
 		case r.ready.After(now) && !q.p.w.tooSoon(r):
 			next = earliest(next, r.ready)
 		default:
@@ -288,7 +305,7 @@ func (m *message) Origin() consumer.Origin {
 	m.p.w.mu.Lock()
 	defer m.p.w.mu.Unlock()
 	return consumer.Origin{
-		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Published: m.r.published, Intent: m.r.intent, Replay: m.r.replay,
+		Stream: m.s.name, StreamAge: time.Unix(1, 0), Sequence: m.r.seq, Published: m.r.published, High: m.r.high, Intent: m.r.intent, Replay: m.r.replay,
 	}
 }
 
@@ -720,7 +737,8 @@ func (w *world) start(t *testing.T, p *process, edit func(*consumer.Config)) *pr
 			Limiter: ratelimiter.Config{Limit: w.limit, Rand: func() float64 { return .5 }},
 			MaxCall: 10 * time.Minute, MeanCall: 20 * time.Second,
 			Lanes: []consumer.LaneConfig{{
-				Name: "l", Batch: 5, Routes: routes, Events: queue{p, w.events}, Due: queue{p, w.due},
+				Name: "l", Batch: 5, Routes: routes,
+				High: highQueue{queue{p, w.events}}, Events: queue{p, w.events}, Due: queue{p, w.due},
 			}},
 		}},
 	}
@@ -761,7 +779,14 @@ func (w *world) lead(id string) string {
 	return w.leadWith(id, map[string]any{"id": id, "phone": "+1415555" + id})
 }
 
-func (w *world) leadWith(id string, data map[string]any) string {
+// urgent is lead for a lead of high priority.
+func (w *world) urgent(id string) string {
+	return w.leadOf(id, map[string]any{"id": id, "phone": "+1415556" + id}, true)
+}
+
+func (w *world) leadWith(id string, data map[string]any) string { return w.leadOf(id, data, false) }
+
+func (w *world) leadOf(id string, data map[string]any, high bool) string {
 	body, err := json.Marshal(map[string]any{
 		"specversion": "1.0", "id": id, "source": "/crm", "type": "lead.created",
 		"datacontenttype": "application/json", "data": data,
@@ -769,7 +794,7 @@ func (w *world) leadWith(id string, data map[string]any) string {
 	if err != nil {
 		panic(err)
 	}
-	w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, body)
+	w.events.put(&record{header: map[string][]string{"Content-Type": {"application/cloudevents+json"}}, data: body, high: high})
 	return consumer.Key("l", "/crm", id)
 }
 

@@ -128,7 +128,7 @@ func (s *storm) play(change func(*consumer.Config)) {
 		batch = c.Accounts[0].Lanes[0].Batch
 	}
 	s.launch()
-	s.w.do(func() { s.w.books.most += s.w.limit + 8*max(batch, 5) + 2 })
+	s.w.do(func() { s.w.books.most += s.w.limit + 8*max(batch, 5) + 3 })
 	for i := range 8 + s.r.IntN(16) {
 		if s.publish(i); s.r.IntN(2) == 0 {
 			continue // they come in crowds

@@ -265,7 +265,7 @@ func (s *storm) publish(i int) {
 		delete(data, "phone")
 		s.met(impossible)
 	}
-	l.key = s.w.leadWith(l.id, data)
+	l.key = s.w.leadOf(l.id, data, i%4 == 3)
 	s.w.do(func() { s.w.last().key = l.key })
 	s.leads = append(s.leads, l)
 	switch s.r.IntN(12) {
