@@ -143,6 +143,9 @@ func (ln *lane) run(ctx context.Context) {
 	}
 	refuse(first)
 	pulling.Wait()
+	for _, m := range ps.arrived() {
+		refuse(m)
+	}
 }
 
 // refuse gives back a message that found no slot. Its delivery was free: it is

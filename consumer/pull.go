@@ -74,16 +74,13 @@ func newPulls(cfg LaneConfig) *pulls {
 	return ps
 }
 
-// run serves the pulls until ctx ends, and then gives back what they brought.
+// run serves the pulls until ctx ends.
 func (ps *pulls) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
 	var all sync.WaitGroup
 	for _, p := range ps.order(false) {
 		all.Go(func() { p.run(ctx, lg, wait) })
 	}
 	all.Wait()
-	for _, m := range ps.arrived() {
-		refuse(m)
-	}
 }
 
 // order returns the queues as they are to be fetched: what is due first, or last.
@@ -94,7 +91,8 @@ func (ps *pulls) order(dueFirst bool) []*pull {
 	return append(slices.Clone(ps.events), ps.due)
 }
 
-// arrived returns what has come already, in the order of its coming.
+// arrived returns what has come already, in the order of its coming. It is for the
+// lane's loop, as idle is.
 func (ps *pulls) arrived() (msgs []Message) {
 	for {
 		select {

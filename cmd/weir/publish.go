@@ -25,9 +25,10 @@ import (
 
 // publishCmd is weir publish.
 type publishCmd struct {
-	Files []string `arg:"" name:"file" help:"Files of events: .json (one or an array), else one JSON value a line; - for standard input."`
-	Lane  string   `placeholder:"NAME" help:"Lane for all events; default: each event's weirlane, or the only lane."`
-	Mode  string   `enum:"structured,binary,as-is" default:"as-is" help:"How events are written: ${enum} (${default})."`
+	Files    []string `arg:"" name:"file" help:"Files of events: .json (one or an array), else one JSON value a line; - for standard input."`
+	Lane     string   `placeholder:"NAME" help:"Lane for all events; default: each event's weirlane, or the only lane."`
+	Priority string   `enum:",high" default:"" placeholder:"high" help:"high: all events go before the lane's others; default: those whose priority is high."`
+	Mode     string   `enum:"structured,binary,as-is" default:"as-is" help:"How events are written: ${enum} (${default})."`
 }
 
 // published counts what became of one file's events.
@@ -55,7 +56,7 @@ func (c *publishCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		p := &publisher{app: a, desk: d, lane: c.Lane, mode: c.Mode}
+		p := &publisher{app: a, desk: d, lane: c.Lane, high: c.Priority == "high", mode: c.Mode}
 		return p.files(c.Files)
 	})
 }
@@ -65,6 +66,7 @@ type publisher struct {
 	app  *app
 	desk *desk
 	lane string // for all; empty: each event's own
+	high bool   // for all; false: each event's own
 	mode string
 
 	drawn   time.Time // when the progress was last drawn
@@ -189,11 +191,18 @@ func (p *publisher) send(m message) (duplicate bool, err error) {
 			return false, misfit{err}
 		}
 	}
-	id := rawID(lane, m)
+	id, high := rawID(lane, m), false
 	if notEvent == nil {
 		id = messageID(lane, ev)
+		if high, err = schema.High(ev); err != nil {
+			return false, misfit{err}
+		}
 	}
-	placed, err := p.desk.broker.PublishEvent(p.app.ctx, lane, m.header, m.body, id)
+	publish := p.desk.broker.PublishEvent
+	if high || p.high {
+		publish = p.desk.broker.PublishHigh
+	}
+	placed, err := publish(p.app.ctx, lane, m.header, m.body, id)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return false, misfit{fmt.Errorf("the event has %d bytes, and the broker takes %d at most (its max_payload): %w", len(m.body), p.desk.broker.JetStream().Conn().MaxPayload(), err)}
 	}

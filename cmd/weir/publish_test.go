@@ -177,6 +177,37 @@ func TestPublishChoosesTheLane(t *testing.T) {
 	}
 }
 
+func TestPublishChoosesThePriority(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	s := p.broker(t)
+	file := p.file(t, "a.ndjson",
+		lead("1", "+14155550101", ""),
+		lead("2", "+14155550102", `"priority":"high",`),
+		lead("3", "+14155550103", `"priority":"urgent",`),
+		`{"headers":{"ce-specversion":"1.0","ce-id":"4","ce-source":"/crm","ce-type":"lead.created","ce-priority":"high"},"data":{"id":"4"}}`,
+	)
+	printed, code := p.refused(t, "1 of 4 events were not published", "publish", file)
+	contains(t, printed, `a.ndjson:3: The event's priority is "urgent"; it can only be high, or be left out.`)
+	if code != 1 {
+		t.Errorf("exit code of an unknown priority: got %d, want 1", code)
+	}
+	p.weir(t, "publish", "--priority", "high", p.file(t, "b.ndjson", lead("5", "+14155550105", ""), "no event"))
+	// The same event again keeps the place that it was given first.
+	contains(t, p.weir(t, "publish", "--priority", "high", p.file(t, "c.ndjson", lead("1", "+14155550101", ""))), "c.ndjson  1       0          1")
+	if _, code = p.refused(t, "--priority", "publish", "--priority", "low", file); code != 2 {
+		t.Errorf("exit code of an unknown --priority: got %d, want 2", code)
+	}
+	var got []string
+	for _, m := range contents(t, s, broker.StreamEvents) {
+		got = append(got, m.Subject)
+	}
+	const high = "weir.events.sales.high"
+	if diff := cmp.Diff([]string{"weir.events.sales", high, high, high, high}, got); diff != "" {
+		t.Errorf("subjects (-want +got):\n%s", diff)
+	}
+}
+
 func TestPublishOversize(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, "sales")
