@@ -14,7 +14,6 @@ import (
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
-	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/simulator"
 )
 
@@ -204,16 +203,9 @@ func (k *killed) publish(t *testing.T, b *broker.Broker, n int) {
 // states reads the ledger.
 func (k *killed) states(t *testing.T, b *broker.Broker) map[string]consumer.Intent {
 	t.Helper()
-	lg, err := ledger.Open(t.Context(), b.JetStream(), ledger.Config{MaxBytes: k.room})
+	states, err := k.read(t.Context(), b)
 	if err != nil {
 		t.Fatal(err)
-	}
-	states := make(map[string]consumer.Intent)
-	for entry, err := range lg.Scan(t.Context(), "acme", time.Time{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		states[entry.Intent.Key] = entry.Intent
 	}
 	return states
 }
@@ -239,24 +231,6 @@ func (k *killed) open(t *testing.T, b *broker.Broker, open map[string]bool) {
 			open[in.Key] = true
 		}
 	}
-}
-
-// settle waits until every event has come to its end.
-func (k *killed) settle(t *testing.T, b *broker.Broker) {
-	t.Helper()
-	await(t, 20*time.Minute, "every event to come to its end", func() bool {
-		pending, unacked, err := b.Backlog(t.Context(), "acme")
-		if err != nil || pending+unacked > 0 {
-			return false
-		}
-		states := k.states(t, b)
-		for _, key := range k.keys {
-			if in := states[key]; in.State != consumer.Ended && in.State != consumer.Doubt {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // check compares the ledger with the simulator's log.

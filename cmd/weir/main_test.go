@@ -42,6 +42,7 @@ func childIn(t *testing.T, dir string, env map[string]string, args ...string) *e
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	born(t, cmd)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
