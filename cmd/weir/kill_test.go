@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/simulator"
 )
 
