@@ -56,10 +56,11 @@ func compileSchema(name string) (*jsonschema.Schema, error) {
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
-	if err := compiler.AddResource(name, doc); err != nil {
+	at := "file:///" + name // a relative one is looked for in the working directory, which may be gone
+	if err := compiler.AddResource(at, doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return compiler.Compile(name)
+	return compiler.Compile(at)
 }
 
 // Check holds the event's data against the schema of its type. A violation is a

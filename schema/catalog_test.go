@@ -1,6 +1,8 @@
 package schema_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -88,4 +90,18 @@ func TestCatalogConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestCatalogNeedsNoWorkingDirectory makes the catalog where the directory that the
+// process was started in is gone: an account may be taken over long after that.
+func TestCatalogNeedsNoWorkingDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	schema.NewCatalog()
 }
