@@ -196,3 +196,26 @@ func TestH19AReleaseByASlowClockIsNotBeforeTheHold(t *testing.T) {
 		t.Errorf("got held %v, boundary %v; want none, and not before the hold of %v", g.Held, g.Before, since)
 	}
 }
+
+// A mark that somebody else has written means that this weir does not know any more
+// what has to be there: it ends, rather than working on without its guard.
+func TestH19AMarkOfSomebodyElseEndsWeir(t *testing.T) {
+	t.Parallel()
+	k, b := ownBroker(t)
+	cmd := child(t, k.env, "serve", "-c", k.yaml)
+	k.awaitStreams(t, b)
+	await(t, patience, "another mark in the place of weir's", func() bool {
+		_, revision, err := b.Mark(t.Context())
+		if err != nil || revision == 0 {
+			return false
+		}
+		_, err = b.StoreMark(t.Context(), []byte(`{"v":1,"by":"somebody else"}`), revision)
+		return err == nil
+	})
+	k.publish(t, b, 1) // something for the mark to follow
+	await(t, patience, "weir to end", func() bool { return !populated(t) })
+	if err := cmd.Wait(); err == nil {
+		t.Error("weir ended without an error")
+	}
+	contains(t, cmd.Stdout.(*syncBuffer).String(), "another weir writes the mark")
+}

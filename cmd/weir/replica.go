@@ -119,10 +119,13 @@ func (s *service) keepState(ctx context.Context, t *owner.Term) error {
 		}
 	}
 	t.Ready()
+	working, stop := context.WithCancel(ctx)
+	defer stop()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.scrub(ctx) })
-	wg.Go(func() { s.trim(ctx) })
+	wg.Go(func() { s.scrub(working) })
+	wg.Go(func() { s.trim(working) })
 	err := s.guard.Run(ctx, s.hold)
+	stop()
 	wg.Wait()
 	if t.Held() != nil { // the mark is another's by now
 		return nil
