@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,20 +19,24 @@ import (
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/simulator"
+	"github.com/weirhq/weir/schema"
 )
 
-// trio is a cluster of three nats-servers of this process.
+// trio is a cluster of three nats-servers of this process. While one is down, its
+// ports may be another process's: name and token keep strangers apart.
 type trio struct {
 	opts    []server.Options
 	servers []*server.Server // nil: down
 	url     string
+	token   schema.Secret
 }
 
 // newTrio finds places for three servers, and starts none.
 func newTrio(t *testing.T) *trio {
 	t.Helper()
 	ports := openPorts(t, 6)
-	c := &trio{servers: make([]*server.Server, 3)}
+	name := rand.Text()
+	c := &trio{servers: make([]*server.Server, 3), token: schema.Secret(name)}
 	var routes []*url.URL
 	var clients []string
 	for i := range 3 {
@@ -57,10 +62,10 @@ func newTrio(t *testing.T) *trio {
 	return c
 }
 
-// openPorts returns different ports that nobody uses.
+// openPorts returns ports that nobody uses.
 func openPorts(t *testing.T, n int) (ports []int) {
 	t.Helper()
-	for len(ports) < n {
+	for range n {
 		_, port, err := net.SplitHostPort(gatewayPort(t))
 		if err != nil {
 			t.Fatal(err)
@@ -69,9 +74,7 @@ func openPorts(t *testing.T, n int) (ports []int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(ports, number) {
-			ports = append(ports, number)
-		}
+		ports = append(ports, number)
 	}
 	return ports
 }
@@ -118,7 +121,8 @@ func (c *trio) leader(t *testing.T, stream string) (at int) {
 // world is a provider and a weir.yaml for the cluster.
 func (c *trio) world(t *testing.T) *killed {
 	t.Helper()
-	return newKilled(t, fmt.Sprintf("broker: {urls: [%s], replicas: 3, ack_wait: 10s}\n", strings.ReplaceAll(c.url, ",", ", ")), "", simulator.Faults{})
+	yaml := fmt.Sprintf("broker: {urls: [%s], token: {env: BROKER_TOKEN}, replicas: 3, ack_wait: 10s}\n", strings.ReplaceAll(c.url, ",", ", "))
+	return newKilled(t, yaml, c.token.Reveal(), simulator.Faults{})
 }
 
 // connect connects to the cluster, which must have a leader by then.
@@ -126,7 +130,7 @@ func (c *trio) connect(t *testing.T) *broker.Broker {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b, err := broker.Connect(ctx, zerolog.Nop(), broker.Config{URL: c.url, Replicas: 3})
+	b, err := broker.Connect(ctx, zerolog.Nop(), broker.Config{URL: c.url, Token: c.token, Replicas: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
