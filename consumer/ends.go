@@ -70,35 +70,57 @@ func (a *account) mostOverdue(now time.Time) *slot {
 
 // listable returns the conversations that a list may show, and since when they
 // were made, if the provider has a list, none is under way and enough of them are
-// due: those that are held, or else the others that are due. The caller holds mu.
+// due: those that are held, or else those that webhooks told of and what was made
+// since the first of them, or else the others that are due. The caller holds mu.
 func (a *account) listable(now time.Time) (all []*slot, since time.Time) {
-	if _, ok := a.cfg.Provider.(Lister); !ok || a.listing || now.Before(a.nextList) {
+	if !a.lists(now) {
 		return nil, now
 	}
-	due := 0
+	due, ripe := 0, false
+	var early []*slot
 	for s := range a.watched {
 		if s.conversation == "" || s.polling || s.doubt || s.single {
 			continue
 		}
 		all = append(all, s)
-		if !s.poll.After(now) {
+		over := !s.poll.After(now)
+		if over {
 			due++
 		}
+		if s.early {
+			early = append(early, s)
+			ripe = ripe || over
+		}
 	}
-	if due < enough {
+	switch {
+	case due >= enough:
+	case ripe && len(early) >= enough:
+		first := oldest(early, now)
+		all = slices.DeleteFunc(all, func(s *slot) bool { return s.since.Before(first) })
+	default:
 		all = slices.DeleteFunc(slices.Clone(a.overdue), func(s *slot) bool {
 			return s.polling || s.single || a.watched[s] || a.slots[s.key] != s || s.poll.After(now)
 		})
-		due = len(all)
+		if len(all) < enough {
+			return nil, now
+		}
 	}
-	if due < enough {
-		return nil, now
-	}
-	since = now
+	return all, oldest(all, now)
+}
+
+// lists reports whether many conversations can be asked for at once.
+func (a *account) lists(now time.Time) bool {
+	_, ok := a.cfg.Provider.(Lister)
+	return ok && !a.listing && !now.Before(a.nextList)
+}
+
+// oldest is when the first of these conversations was made.
+func oldest(all []*slot, now time.Time) time.Time {
+	first := now
 	for _, s := range all {
-		since = earlier(since, s.since)
+		first = earlier(first, s.since)
 	}
-	return all, since
+	return first
 }
 
 // clockSkew is how far the provider's clock may be behind ours before a list of
@@ -107,13 +129,15 @@ func (a *account) listable(now time.Time) (all []*slot, since time.Time) {
 const clockSkew = time.Minute
 
 // survey asks for many conversations at once. The list tells which ones still
-// live; one that is over, or not there, is asked for by itself: a list may show
-// part of it only.
+// live, and of those that are over how they ended. One of which it does not tell
+// all, that is not there, or that lives although a webhook said otherwise, is asked
+// for by itself: a list may show part of it only, and be late.
 func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
+	began := time.Now()
 	list, err := a.cfg.Provider.(Lister).Conversations(ctx, since.Add(-clockSkew))
-	shown := make(map[string]bool, len(list)) // whether it is over
+	shown := make(map[string]Conversation, len(list))
 	for _, conv := range list {
-		shown[conv.ID] = conv.Ended
+		shown[conv.ID] = conv
 	}
 	now := time.Now()
 	a.mu.Lock()
@@ -122,12 +146,19 @@ func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 	a.listing = false
 	for _, s := range all {
 		s.polling = false
-		ended, there := shown[s.conversation]
+		conv, there := shown[s.conversation]
 		switch {
-		case there && !ended:
+		case s.doubt:
+		case there && conv.Ended && conv.whole():
+			told, id := s.learned(conv, began, now), s.conversation
+			a.e.work.Go(func() { answer(told, s.ln.end(ctx, s.key, id, conv)) })
+		case there && !conv.Ended && s.rung.IsZero():
 			s.next(now)
 		case there || err == nil:
 			s.single = true
+			if there || s.early {
+				s.poll = now
+			}
 		}
 	}
 	if err != nil { // what it did not show is asked for by itself meanwhile
@@ -136,6 +167,17 @@ func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 	a.wake()
 	if err != nil && ctx.Err() == nil {
 		a.lg.Warn().Err(err).Msg("list conversations")
+	}
+}
+
+// whole reports whether a row of a list surely tells all that is told of an end:
+// lists may leave out what was said, and where nothing was said that is all.
+func (c Conversation) whole() bool {
+	switch c.Result {
+	case "completed", "transferred":
+		return c.Summary != ""
+	default:
+		return c.Result != ""
 	}
 }
 
@@ -183,27 +225,19 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	}
 	a.mu.Lock()
 	known := err == nil && !s.doubt
-	ended, lives := known && conv.Ended, known && !conv.Ended && !s.rung.IsZero()
-	again := lives && s.rung.After(began) // said while the answer was under way
+	ended := known && conv.Ended
 	absent := errors.Is(err, ErrNotFound) && s.doubt && !began.Before(s.absent)
 	missed := errors.Is(err, ErrNotFound) && !s.doubt && !s.missed && now.Sub(s.since) > a.e.cfg.ClaimAge+a.cfg.Timeout+a.cfg.VisibleAfter
 	s.missed = s.missed || missed
-	var told []chan<- error
-	switch {
-	case ended:
-		s.ended(conv)
-		told, s.told = s.told, nil
-	case lives && !again:
-		s.denied(now)
-		told, s.told = s.told, nil
-	}
 	a.polling--
 	s.polling, s.single = false, false
-	s.next(now)
-	if again {
-		s.poll = now
+	var told []chan<- error
+	if known {
+		told = s.learned(conv, began, now)
+	} else {
+		s.next(now)
 	}
-	if (ended || absent) && a.slots[s.key] == s {
+	if absent && a.slots[s.key] == s {
 		a.drop(s)
 	}
 	a.wake()
@@ -219,6 +253,32 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 		a.lg.Warn().Err(err).Str("conversation", id).Msg("ask for a conversation")
 	}
 	answer(told, ErrLater)
+}
+
+// learned enters the provider's word on a conversation, which it was asked for when
+// that began, and returns who waits for it. One that is over has no slot any more.
+// The caller holds mu.
+func (s *slot) learned(conv Conversation, began, now time.Time) (told []chan<- error) {
+	switch {
+	case conv.Ended:
+		s.ended(conv)
+		s.next(now)
+		if s.pool.a.slots[s.key] == s {
+			s.pool.a.drop(s)
+		}
+	case s.rung.IsZero():
+		s.next(now)
+		return nil
+	case s.rung.After(began): // said while the answer was under way
+		s.next(now)
+		s.poll = now
+		return nil
+	default:
+		s.denied(now)
+		s.next(now)
+	}
+	told, s.told = s.told, nil
+	return told
 }
 
 // end makes the end of a conversation known and then writes it down. No message

@@ -19,6 +19,10 @@ var (
 	ErrUnreadable = errors.New("not a webhook of this lane's provider")
 	// ErrUnknown is a webhook of no conversation of ours: it needs no repeating.
 	ErrUnknown = errors.New("no conversation of this lane")
+	// ErrHeard is a webhook of a live call's end that is confirmed together with
+	// others, within proof. It needs no repeating: the ledger has the conversation,
+	// and whoever owns the account asks for its end.
+	ErrHeard = errors.New("heard, and confirmed soon")
 	// ErrLater is a webhook whose word is not confirmed and written down yet. It
 	// is looked into all the same, as long as this process lives.
 	ErrLater = errors.New("not confirmed yet")

@@ -31,7 +31,8 @@ type Provider interface {
 type Lister interface {
 	// Conversations returns those made at or after since, as far as one look
 	// shows them: what is not there may exist all the same. An error comes with
-	// what was seen before it.
+	// what was seen before it. What a row tells of an end is the provider's word as
+	// much as Conversation's is, but may be less of it.
 	Conversations(ctx context.Context, since time.Time) ([]Conversation, error)
 }
 

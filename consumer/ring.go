@@ -10,6 +10,10 @@ import (
 // what it says decides: a call that lives after all takes its slot again, and as
 // long as no webhook of the lane has proved right since, none frees a slot before
 // the provider was asked.
+//
+// Where the provider has a list, ends that freed their slots at once wait for each
+// other, and one list confirms them all. Any sign that one of them is wrong ends
+// the wait: a call that turns out to live, or an answer that the account is full.
 
 // budget bounds the GETs that the webhooks of a lane cause: one a second, or
 // twice what an account's calls end by where that is more; as many at once as the
@@ -62,13 +66,20 @@ func (a *account) ring(ln *lane, r Report, now time.Time) <-chan error {
 		told <- nil
 		return told
 	}
-	s.told = append(s.told, told)
 	first := s.rung.IsZero()
 	s.rung = now
 	if r.Intent == s.key.intent && s.held && s.ln.trusted {
 		s.early = true
 		s.free()
 	}
+	if _, ok := a.cfg.Provider.(Lister); ok && s.early && !now.Before(a.nextList) {
+		if first {
+			a.gather(s, now)
+		}
+		told <- ErrHeard
+		return told
+	}
+	s.told = append(s.told, told)
 	if first || s.poll.After(now) {
 		if at, ok := ln.budget.draw(a, now); ok {
 			s.poll = earlier(s.poll, at)
@@ -76,6 +87,37 @@ func (a *account) ring(ln *lane, r Report, now time.Time) <-chan error {
 	}
 	a.wake()
 	return told
+}
+
+// proof is how long an end that freed its slot at once may wait for others, so that
+// one list confirms them all.
+const proof = 90 * time.Second
+
+// gather has the end of a slot's call confirmed together with others: within proof,
+// or once as many slots are free on the word of webhooks alone as the account has.
+// The caller holds mu.
+func (a *account) gather(s *slot, now time.Time) {
+	s.poll = now.Add(proof)
+	early := 0
+	for other := range a.watched {
+		if other.early {
+			early++
+		}
+	}
+	if early >= a.limit() {
+		s.poll = now
+	}
+	a.wake()
+}
+
+// prove has what webhooks told confirmed now, for something speaks against it. The
+// caller holds mu.
+func (a *account) prove(now time.Time) {
+	for s := range a.watched {
+		if s.early {
+			s.poll = earlier(s.poll, now)
+		}
+	}
 }
 
 // slotOf finds the slot of the conversation that a report names. The caller holds
@@ -108,6 +150,7 @@ func (s *slot) denied(now time.Time) {
 	}
 	s.early = false
 	s.pool.a.file(s)
+	s.pool.a.prove(now)
 }
 
 // answer tells those who wait what came of the slot.

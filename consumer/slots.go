@@ -255,6 +255,9 @@ func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m
 		o.Sent = 0
 	}
 	g.pool.observe(o)
+	if answer.Full {
+		a.prove(time.Now())
+	}
 	for i, c := range group {
 		a.book(ln, g.pool, c, answer.Results[i].Verdict)
 	}

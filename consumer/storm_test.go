@@ -58,6 +58,9 @@ func TestStormWithIDs(t *testing.T) {
 			c.Accounts[0].Lanes[0].Attempts = 100 // the storm is long
 			if p := c.Accounts[0].Provider; lists {
 				c.Accounts[0].Provider = lister{p.(*process)}
+				if s.seed%2 == 0 {
+					c.Accounts[0].Provider = telling{p.(*process)}
+				}
 			}
 		})
 	})

@@ -8,7 +8,7 @@
 // the engine, and the answer tells the provider whether to send it again.
 //
 //	200  what it tells is confirmed and durable, or was known
-//	202  it is of no conversation of ours
+//	202  it is of no conversation of ours, or of an end that is confirmed soon
 //	400  it is none of the provider's webhooks
 //	404  there is no such lane, or this is not its secret
 //	405  not a POST
@@ -212,6 +212,8 @@ func (g *Gateway) reply(w http.ResponseWriter, lane string, err error) {
 		accept(w, http.StatusOK, "done")
 	case errors.Is(err, consumer.ErrUnknown):
 		accept(w, http.StatusAccepted, "no conversation of ours")
+	case errors.Is(err, consumer.ErrHeard):
+		accept(w, http.StatusAccepted, "heard, and confirmed soon")
 	case errors.Is(err, consumer.ErrNoWebhook):
 		nowhere(w)
 	case errors.Is(err, consumer.ErrUnreadable):

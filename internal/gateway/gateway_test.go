@@ -71,6 +71,7 @@ func TestH13TheAnswerSaysWhetherToSendItAgain(t *testing.T) {
 	}{
 		"durable":        {nil, 200, false},
 		"unknown":        {consumer.ErrUnknown, 202, false},
+		"heard":          {consumer.ErrHeard, 202, false},
 		"not yet":        {consumer.ErrLater, 503, true},
 		"anything else":  {errors.New("the ledger is away: +14155550123"), 503, true},
 		"unreadable":     {fmt.Errorf("%w: no payload", consumer.ErrUnreadable), 400, false},
