@@ -26,7 +26,7 @@ type passed struct {
 
 // heard answers it.
 type heard struct {
-	Result string `json:"result"` // done, later, unknown, or none: no webhooks are heard
+	Result string `json:"result"` // done, heard, later, unknown, or none: no webhooks are heard
 }
 
 // hookWait is how long the owner looks into a webhook that was passed on: as long
@@ -69,9 +69,32 @@ func (h ear) Hook(ctx context.Context, lane string, body []byte, header map[stri
 	if json.Unmarshal(reply, &answer) != nil {
 		return consumer.ErrLater
 	}
-	switch answer.Result {
+	return answer.err()
+}
+
+// answered is what is answered of a webhook that was passed on.
+func answered(err error) heard {
+	switch {
+	case err == nil:
+		return heard{"done"}
+	case errors.Is(err, consumer.ErrHeard):
+		return heard{"heard"}
+	case errors.Is(err, consumer.ErrUnknown):
+		return heard{"unknown"}
+	case errors.Is(err, consumer.ErrNoWebhook):
+		return heard{"none"}
+	default:
+		return heard{"later"}
+	}
+}
+
+// err is what answered was told, as far as it matters.
+func (h heard) err() error {
+	switch h.Result {
 	case "done":
 		return nil
+	case "heard":
+		return consumer.ErrHeard
 	case "unknown":
 		return consumer.ErrUnknown
 	case "none":
@@ -91,16 +114,7 @@ func hears(e *consumer.Engine) func(ctx context.Context, lane string, request []
 		if err == nil {
 			err = e.Hear(ctx, lane, p.Reports)
 		}
-		answer := heard{Result: "later"}
-		switch {
-		case err == nil:
-			answer.Result = "done"
-		case errors.Is(err, consumer.ErrUnknown):
-			answer.Result = "unknown"
-		case errors.Is(err, consumer.ErrNoWebhook):
-			answer.Result = "none"
-		}
-		reply, _ := json.Marshal(answer) // cannot fail
+		reply, _ := json.Marshal(answered(err)) // cannot fail
 		return reply
 	}
 }

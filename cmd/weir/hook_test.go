@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -268,5 +269,18 @@ func TestH13AForgedWebhookIsShownBesideTheDoubt(t *testing.T) {
 	h.stop()
 	if strings.Contains(h.log.String(), hookSecret) {
 		t.Error("the log holds the secret")
+	}
+}
+
+// What an owner says of a webhook reaches whoever passed it on.
+func TestAWebhookThatIsPassedOnIsAnsweredAlike(t *testing.T) {
+	t.Parallel()
+	for _, want := range []error{nil, consumer.ErrHeard, consumer.ErrUnknown, consumer.ErrNoWebhook, consumer.ErrLater} {
+		if got := answered(want).err(); !errors.Is(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	if got := answered(errors.New("the broker is away")).err(); !errors.Is(got, consumer.ErrLater) {
+		t.Errorf("got %v, want %v", got, consumer.ErrLater)
 	}
 }
