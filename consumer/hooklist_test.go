@@ -14,7 +14,7 @@ import (
 type telling struct{ *process }
 
 func (p telling) Conversations(ctx context.Context, since time.Time) ([]consumer.Conversation, error) {
-	rows, err := lister{p.process}.Conversations(ctx, since)
+	rows, err := lister(p).Conversations(ctx, since)
 	for i := range rows {
 		rows[i].Result, rows[i].Summary = "completed", "They agreed."
 	}
