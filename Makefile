@@ -119,7 +119,8 @@ bench: ## benchmarks into bin/bench.txt (COUNT=10); OLD=FILE compares with an ol
 	$(TOOL) benchstat $(OLD) bin/bench.txt
 
 # The page is written by the command, and says what a goal that is missed is
-# missed by. On two cores that were busy with other things it took 17 minutes.
+# missed by. On two cores that were busy with other things it took 27 minutes; what
+# is measured over HTTP suffers by that.
 bench-pacing: ## how full the slots are kept: docs/benchmarks/pacing.md (PACING_SEEDS=8)
 	@mkdir -p docs/benchmarks
 	$(GO) test -tags pacing -run '^TestBenchPacing$$' -count=1 -timeout 1h -v ./cmd/weir -seeds $(PACING_SEEDS) -page "$(CURDIR)/docs/benchmarks/pacing.md"
