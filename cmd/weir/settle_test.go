@@ -41,7 +41,7 @@ func (k *killed) settle(t *testing.T, b *broker.Broker) {
 		}
 		still := time.Since(since)
 		if still > standstill || still > deserted && !populated(t) || limited && time.Until(end) < time.Minute {
-			t.Fatalf("events have not come to their ends, and nothing has changed for %v; weir runs: %v\n%s\n%s", still.Round(time.Second), populated(t), left, k.scene(b))
+			t.Fatalf("events have not come to their ends; the last change was %v ago; weir runs: %v\n%s\n%s", still.Round(time.Second), populated(t), left, k.scene(b))
 		}
 		stand(t, 50*time.Millisecond)
 	}
@@ -106,13 +106,18 @@ func (k *killed) scene(b *broker.Broker) string {
 		}
 		info, _ := json.Marshal(stream.CachedInfo())
 		fmt.Fprintf(&s, "stream %s: %s\n", name, info)
-		all := stream.ListConsumers(ctx)
-		for c := range all.Info() {
-			info, _ := json.Marshal(c)
-			fmt.Fprintf(&s, "consumer %s: %s\n", c.Name, info)
+		names := stream.ConsumerNames(ctx)
+		for name := range names.Name() {
+			c, err := stream.Consumer(ctx, name)
+			if err != nil {
+				fmt.Fprintf(&s, "consumer %s: %v\n", name, err)
+				continue
+			}
+			info, _ := json.Marshal(c.CachedInfo())
+			fmt.Fprintf(&s, "consumer %s: %s\n", name, info)
 		}
-		if all.Err() != nil {
-			fmt.Fprintf(&s, "consumers of %s: %v\n", name, all.Err())
+		if names.Err() != nil {
+			fmt.Fprintf(&s, "consumers of %s: %v\n", name, names.Err())
 		}
 	}
 	return s.String()
