@@ -40,6 +40,35 @@ func (r *Refusal) Error() string {
 	return r.Field + ": " + r.Reason
 }
 
+// Pointer returns the Field as a JSON Pointer (RFC 6901) into the event's JSON
+// form, such as /data/phone; empty if the refusal names no place in the event.
+func (r *Refusal) Pointer() string {
+	switch {
+	case r.Class == ClassRequest, r.Class == ClassRejected, r.Field == contentType, strings.HasPrefix(r.Field, prefix):
+		return "" // a place in the route's request, or in the headers
+	}
+	var b strings.Builder
+	for rest := r.Field; rest != ""; {
+		var step string
+		if list, ok := strings.CutPrefix(rest, "["); ok {
+			step, rest, _ = strings.Cut(list, "]")
+			step = strings.Trim(step, `"`)
+		} else {
+			end := strings.IndexAny(rest, ".[")
+			if end < 0 {
+				end = len(rest)
+			}
+			step, rest = rest[:end], rest[end:]
+		}
+		rest = strings.TrimPrefix(rest, ".")
+		b.WriteString("/" + pointerEscape.Replace(step))
+	}
+	return b.String()
+}
+
+// pointerEscape writes a name as a step of a JSON Pointer.
+var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
+
 // Skip reports that each route of an event's type has a condition, and none of
 // them holds: the event is well, but nobody is to be contacted.
 type Skip struct{ Reason string }

@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -134,6 +135,12 @@ func (r *Routes) Request(e event.Event) (request map[string]any, err error) {
 		return nil, &Skip{Reason: fmt.Sprintf("No route of this lane applies to this %s: each has a condition that does not hold.", noun(e.Type()))}
 	}
 	return nil, refuse(ClassNoRoute, "type", "This lane has no route for events of type %s.", quote(e.Type()))
+}
+
+// Handles reports whether there is a route for events of this type, whatever its
+// condition says of one.
+func (r *Routes) Handles(eventType string) bool {
+	return slices.ContainsFunc(r.routes, func(route route) bool { return matchType(route.pattern, eventType) })
 }
 
 // make renders the route's request.

@@ -33,11 +33,12 @@ type heard struct {
 // as the gateway waits.
 const hookWait = 10 * time.Second
 
-// gateway hears the webhooks of the lanes that have an address for them.
+// gateway takes events, and hears the webhooks of the lanes that have an address
+// for them.
 func (s *service) gateway() *gateway.Gateway {
 	gc := gateway.Config{
 		Listen: s.cfg.Gateway.Listen, Cert: s.cfg.Gateway.TLS.Cert, Key: s.cfg.Gateway.TLS.Key,
-		Secrets: make(map[string]schema.Secret),
+		Secrets: make(map[string]schema.Secret), Door: s.door(),
 	}
 	for _, ac := range s.cfg.Accounts {
 		for _, lc := range ac.Lanes {

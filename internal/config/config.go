@@ -12,7 +12,7 @@ type Config struct {
 	Broker *Broker
 	// Embedded is the broker inside the process; nil: Broker is given.
 	Embedded *Embedded
-	// Gateway is the listener for webhooks; its Listen is empty if there is none.
+	// Gateway is the listener for events and webhooks; its Listen is empty if there is none.
 	Gateway Gateway
 	Admin   Admin
 	Ledger  Ledger
@@ -79,18 +79,42 @@ type Embedded struct {
 	Token schema.Secret `yaml:"token"`
 }
 
-// Gateway is the listener for what others send: so far the webhooks of providers.
+// Gateway is the listener for what others send: events, and the webhooks of
+// providers.
 type Gateway struct {
 	// Listen is an address with a port. One that others than this machine may
-	// reach needs Token, and TLS or BehindProxy.
+	// reach needs Token or Publishers, and TLS or BehindProxy.
 	Listen string `yaml:"listen"`
-	// Token is what publishers will have to show, at least 16 characters. Webhooks
-	// do without: each lane's address has a secret of its own.
-	Token schema.Secret `yaml:"token"`
+	// Token lets a publisher feed every lane. Webhooks do without: each lane's
+	// address has a secret of its own.
+	Token Token `yaml:"token"`
+	// Publishers feed some lanes, each with a token of its own.
+	Publishers []Publisher `yaml:"publishers"`
 	// BehindProxy says that TLS ends at a proxy before it; default false.
 	BehindProxy bool        `yaml:"behind_proxy"`
 	TLS         Certificate `yaml:"tls"`
 }
+
+// DefaultRate is how many events a publisher may send in a second by default.
+const DefaultRate = 100
+
+// Publisher is who may feed lanes over HTTP.
+type Publisher struct {
+	// Name is one to 32 of a-z, 0-9 and hyphen; the log has it.
+	Name string `yaml:"name"`
+	// Token has 16 to 128 characters.
+	Token Token `yaml:"token"`
+	// Lanes are those that it may feed and ask about, at least one.
+	Lanes []string `yaml:"lanes"`
+	// Rate is how many events it may send in a second, 1 to 10000; default
+	// DefaultRate.
+	Rate int `yaml:"rate"`
+	// Origins are the systems, by DNS name, that are told without a token that
+	// they may send here (the CloudEvents webhook handshake); default none.
+	Origins []string `yaml:"origins"`
+}
+
+func (p *Publisher) defaults() { p.Rate = DefaultRate }
 
 // Certificate names the PEM files of a listener; both or neither.
 type Certificate struct {

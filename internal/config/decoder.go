@@ -114,6 +114,9 @@ func (d *decoder) into(path string, n *yaml.Node, v reflect.Value) {
 	case schema.Secret:
 		d.secret(path, n, v)
 		return
+	case Token:
+		d.token(path, n, v)
+		return
 	case time.Duration:
 		d.duration(path, n, v)
 		return

@@ -161,7 +161,7 @@ func (d *decoder) assemble(f *file) *Config {
 	within(d, "ledger.keep", f.Ledger.Keep, 35*24*time.Hour, 10*365*24*time.Hour)
 	cfg.Ledger = *f.Ledger
 	if f.Gateway != nil {
-		d.checkGateway(f.Gateway)
+		d.checkGateway(f.Gateway, f.Lanes)
 		cfg.Gateway = *f.Gateway
 	}
 	switch {

@@ -23,30 +23,17 @@ var (
 	conventional = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 )
 
-// secret looks up {env: NAME} or {file: PATH}. No text here repeats what the
-// file has in this place: it may be the secret itself.
+// secret looks up {env: NAME} or {file: PATH}.
 func (d *decoder) secret(path string, n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || !isScalar(n.Content[0], "!!str") {
-		d.literal(path)
-		return
-	}
-	key, ref := n.Content[0], n.Content[1]
-	if key.Value != "env" && key.Value != "file" || !d.plain(path, key) || !d.plain(path, ref) {
-		d.literal(path)
-		return
-	}
-	if !isScalar(ref, "!!str") || ref.Value == "" {
-		d.add(path, "%s must be followed by a name", key.Value)
-		return
-	}
-	if !d.lookUp(path) {
+	key, name, ok := d.reference(path, n)
+	if !ok {
 		return
 	}
 	find := d.fromFile
-	if key.Value == "env" {
+	if key == "env" {
 		find = d.fromEnv
 	}
-	value, problem := find(ref.Value)
+	value, problem := find(name)
 	if problem == "" {
 		problem = unfit(value)
 	}
@@ -55,6 +42,26 @@ func (d *decoder) secret(path string, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	v.SetString(value)
+}
+
+// reference returns the key and the name of {env: NAME} or {file: PATH}, and
+// whether it is to be looked up. No text here repeats what the file has in this
+// place: it may be the secret itself.
+func (d *decoder) reference(path string, n *yaml.Node) (key, name string, ok bool) {
+	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || !isScalar(n.Content[0], "!!str") {
+		d.literal(path)
+		return "", "", false
+	}
+	word, ref := n.Content[0], n.Content[1]
+	if word.Value != "env" && word.Value != "file" || !d.plain(path, word) || !d.plain(path, ref) {
+		d.literal(path)
+		return "", "", false
+	}
+	if !isScalar(ref, "!!str") || ref.Value == "" {
+		d.add(path, "%s must be followed by a name", word.Value)
+		return "", "", false
+	}
+	return word.Value, ref.Value, d.lookUp(path)
 }
 
 func (d *decoder) literal(path string) {
@@ -77,7 +84,11 @@ func (d *decoder) fromEnv(name string) (value, problem string) {
 }
 
 func (d *decoder) fromFile(name string) (value, problem string) {
-	full := d.resolve(name)
+	return readSecret(d.resolve(name))
+}
+
+// readSecret returns what a file holds, without the line breaks at its end.
+func readSecret(full string) (value, problem string) {
 	if problem := readable(full); problem != "" {
 		return "", problem
 	}

@@ -55,7 +55,7 @@ func elsewhere(path string) string {
 
 func holdsSecret(fields map[string]reflect.Value) bool {
 	for _, f := range fields {
-		if f.Type() == reflect.TypeFor[schema.Secret]() {
+		if f.Type() == reflect.TypeFor[schema.Secret]() || f.Type() == reflect.TypeFor[Token]() {
 			return true
 		}
 	}

@@ -1,7 +1,31 @@
-// Package gateway is what others may send to Weir over HTTP. So far that is the
-// webhooks of providers:
+// Package gateway is what others may send to Weir over HTTP: events from
+// publishers, and webhooks from providers.
 //
-//	POST /hooks/provider/<lane>/<secret>
+//	POST    /events[/<lane>]                    events, in any mode of CloudEvents over HTTP
+//	GET     /events/<intent>[?lane=&at=]        what became of one
+//	GET     /events?source=&id=[&lane=]
+//	OPTIONS /events[/<lane>]                    the CloudEvents webhook handshake
+//	POST    /hooks/provider/<lane>/<secret>     webhooks
+//
+// # Events
+//
+// A publisher shows a bearer token, which is bound to lanes. 202 is the broker's
+// word that the event is durable; nothing else is. An event without that word
+// may be stored all the same, and may be sent again as often as one likes: source
+// and id make it one event. What the lane would make a dead letter, because it is
+// no CloudEvent 1.0, because its data violates the schema of its type, or because
+// the lane has no route for its type, is refused here, where the publisher hears
+// it. A batch is answered 202 only if each of its events is durable; else the
+// answer tells of each.
+//
+// GET changes nothing. It tells the state that the ledger has, personal data
+// masked, of the lanes of that token alone.
+//
+// A replica needs no lane of its own for this: the door publishes and reads. A
+// crash leaves behind an event that is stored or is not; the publisher, who has
+// no answer, sends it again.
+//
+// # Webhooks
 //
 // The secret in the address is all that a sender has to know, for the providers
 // sign nothing. What a webhook says is believed by nobody (H13): it is handed to
@@ -16,19 +40,18 @@
 //	415  compressed
 //	503  not confirmed and durable yet; Retry-After says when to send it again
 //
-// Every refusal is a problem document (RFC 9457). Addresses are never logged, for
-// they hold secrets, and bodies neither, for they hold personal data.
+// Every refusal is a problem document (RFC 9457), but for what is no request of
+// HTTP at all. Addresses are never logged, for they hold secrets, and bodies
+// neither, for they hold personal data.
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"io"
-	"log"
-	"net"
 	"net/http"
 	"path"
 	"time"
@@ -48,8 +71,8 @@ const (
 	// patience is how long a webhook waits for its confirmation: less than the
 	// time-outs of the providers that say theirs.
 	patience = 10 * time.Second
-	// again is when an unconfirmed webhook should be sent again.
-	again = "5"
+	// again is when what could not be done now should be sent again.
+	again = 5 * time.Second
 )
 
 // Ear hears the webhooks of a lane: the engine.
@@ -59,7 +82,8 @@ type Ear interface {
 	Hook(ctx context.Context, lane string, body []byte, header map[string][]string) error
 }
 
-// Config says where to listen, and for what.
+// Config says where to listen, and for what. Zero durations and numbers get
+// their defaults.
 type Config struct {
 	Listen    string // an address with a port
 	Cert, Key string // PEM files; both empty: no TLS
@@ -67,6 +91,11 @@ type Config struct {
 	// Secrets are those of the lanes' webhook addresses, by lane. A lane that is
 	// not here hears none.
 	Secrets map[string]schema.Secret
+
+	Door Door
+
+	Reading     time.Duration // a request may take to come in; default 15 s
+	Connections int           // that are served at one time; default 1,024
 }
 
 // Gateway serves the requests of others.
@@ -77,10 +106,14 @@ type Gateway struct {
 	secrets map[string][sha256.Size]byte
 	nobody  [sha256.Size]byte // compared for a lane that is not there
 	busy    chan struct{}     // holds a token for each webhook at work
+	door    *door             // nil: there is none
+	visits  visits
 }
 
 // New returns a gateway that does not listen yet.
 func New(lg zerolog.Logger, ear Ear, cfg Config) *Gateway {
+	cfg.Reading = cmp.Or(cfg.Reading, 15*time.Second)
+	cfg.Connections = cmp.Or(cfg.Connections, 1024)
 	g := &Gateway{
 		lg: lg, ear: ear, cfg: cfg,
 		secrets: make(map[string][sha256.Size]byte), busy: make(chan struct{}, mostHooks),
@@ -91,47 +124,10 @@ func New(lg zerolog.Logger, ear Ear, cfg Config) *Gateway {
 			g.secrets[lane] = sha256.Sum256([]byte(secret.Reveal()))
 		}
 	}
+	if len(cfg.Door.Publishers) > 0 {
+		g.door = newDoor(lg, cfg.Door)
+	}
 	return g
-}
-
-// Run listens and serves until ctx ends, and lets the requests that are under way
-// end.
-func (g *Gateway) Run(ctx context.Context) error {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
-	if err != nil {
-		return err
-	}
-	g.lg.Info().Stringer("address", ln.Addr()).Bool("tls", g.cfg.Cert != "").Msg("gateway listens")
-	return g.Serve(ctx, ln)
-}
-
-// Serve is Run on a listener of the caller's, which it closes.
-func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
-	srv := &http.Server{
-		Handler: g.Handler(), ErrorLog: log.New(io.Discard, "", 0), // it would write what strangers send
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
-		WriteTimeout: 15*time.Second + patience, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	ended := make(chan error, 1)
-	go func() {
-		if g.cfg.Cert != "" {
-			ended <- srv.ServeTLS(ln, g.cfg.Cert, g.cfg.Key)
-			return
-		}
-		ended <- srv.Serve(ln)
-	}()
-	select {
-	case err := <-ended:
-		return errors.Join(err, srv.Close())
-	case <-ctx.Done():
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		return srv.Close()
-	}
-	return nil
 }
 
 // Handler returns all that the gateway serves.
@@ -141,6 +137,17 @@ func (g *Gateway) Handler() http.Handler {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		switch {
+		case tooMany(r.Context()):
+			h.Set("Connection", "close")
+			refuse(w, later(http.StatusServiceUnavailable, "Busy", "Too many connections are open; come again.", time.Second))
+			return
+		case !g.visits.enter():
+			h.Set("Connection", "close")
+			refuse(w, later(http.StatusServiceUnavailable, "Stopping", "This process is about to end; come again.", again))
+			return
+		}
+		defer g.visits.leave()
 		if path.Clean(r.URL.Path) != r.URL.Path { // else the mux would redirect, and repeat the address
 			nowhere(w)
 			return
@@ -152,6 +159,10 @@ func (g *Gateway) Handler() http.Handler {
 func (g *Gateway) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hooks/provider/{lane}/{secret}", g.hook)
+	if g.door != nil {
+		mux.HandleFunc("/events", g.door.serve)
+		mux.HandleFunc("/events/{name}", g.door.serve)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { nowhere(w) })
 	return mux
 }
@@ -162,30 +173,25 @@ func (g *Gateway) hook(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, http.StatusMethodNotAllowed, "Method not allowed", "Webhooks are sent by POST.")
+		refuse(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Webhooks are sent by POST."})
 		return
 	case !g.knows(lane, r.PathValue("secret")):
 		nowhere(w)
 		return
-	case r.Header.Get("Content-Encoding") != "" && r.Header.Get("Content-Encoding") != "identity":
-		refuse(w, http.StatusUnsupportedMediaType, "Compressed", "Send the body as it is.")
+	case compressed(r):
+		refuse(w, isCompressed)
 		return
 	}
 	select {
 	case g.busy <- struct{}{}:
 		defer func() { <-g.busy }()
 	default:
-		w.Header().Set("Retry-After", again)
-		refuse(w, http.StatusServiceUnavailable, "Busy", "Too many webhooks are being worked on; send it again.")
+		refuse(w, later(http.StatusServiceUnavailable, "Busy", "Too many webhooks are being worked on; send it again.", again))
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHook))
-	if _, long := errors.AsType[*http.MaxBytesError](err); long {
-		refuse(w, http.StatusRequestEntityTooLarge, "Too long", "A webhook may have 1 MiB.")
-		return
-	}
-	if err != nil {
-		refuse(w, http.StatusBadRequest, "Cut short", "The body could not be read to its end.")
+	body, bad := readBody(w, r, maxHook)
+	if bad != nil {
+		refuse(w, *bad)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
@@ -218,10 +224,9 @@ func (g *Gateway) reply(w http.ResponseWriter, lane string, err error) {
 		nowhere(w)
 	case errors.Is(err, consumer.ErrUnreadable):
 		lg = g.lg.Warn().Str("lane", lane)
-		refuse(w, http.StatusBadRequest, "Not a webhook", "The body is none of this provider's webhooks.")
+		refuse(w, problem{Status: http.StatusBadRequest, Title: "Not a webhook", Detail: "The body is none of this provider's webhooks."})
 	default:
-		w.Header().Set("Retry-After", again)
-		refuse(w, http.StatusServiceUnavailable, "Not confirmed yet", "Send it again.")
+		refuse(w, later(http.StatusServiceUnavailable, "Not confirmed yet", "Send it again.", again))
 	}
 	lg.AnErr("result", err).Msg("webhook")
 }

@@ -2,26 +2,44 @@ package gateway
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 )
 
-// problem is a problem document (RFC 9457). It repeats nothing of the request.
+// problem is a problem document (RFC 9457). It repeats nothing of the request but
+// names, masked.
 type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
+	Type    string    `json:"type"`
+	Title   string    `json:"title"`
+	Status  int       `json:"status"`
+	Detail  string    `json:"detail"`
+	Class   string    `json:"class,omitzero"`   // of the dead letter that it would have been
+	Pointer string    `json:"pointer,omitzero"` // RFC 6901: the place in the event
+	Events  []receipt `json:"events,omitzero"`  // of a batch, in its order
+
+	retry time.Duration // Retry-After; 0: none
+}
+
+// later is a refusal of now.
+func later(status int, title, detail string, retry time.Duration) problem {
+	return problem{Status: status, Title: title, Detail: detail, retry: retry}
 }
 
 // refuse answers with a problem document.
-func refuse(w http.ResponseWriter, status int, title, detail string) {
-	write(w, "application/problem+json", status, problem{"about:blank", title, status, detail})
+func refuse(w http.ResponseWriter, p problem) {
+	p.Type = "about:blank"
+	if p.retry > 0 {
+		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(p.retry.Seconds()), 'f', 0, 64))
+	}
+	write(w, "application/problem+json", p.Status, p)
 }
 
 // nowhere is the answer to every address that leads nowhere: one text, so that it
 // does not tell a wrong secret from a wrong lane.
 func nowhere(w http.ResponseWriter) {
-	refuse(w, http.StatusNotFound, "Not found", "There is nothing at this address.")
+	refuse(w, problem{Status: http.StatusNotFound, Title: "Not found", Detail: "There is nothing at this address."})
 }
 
 // accept answers with a word.

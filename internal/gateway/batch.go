@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// taken is the answer to a batch of which every event is durable.
+type taken struct {
+	Status int       `json:"status"`
+	Events []receipt `json:"events"`
+}
+
+// batch takes the events of a batch, one after the other: their order is that of
+// their calls. It is answered 202 only if each of them is durable. Where the broker
+// fails, the rest is not tried: it would overtake.
+func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, lane string, body []byte) {
+	all, bad := split(body)
+	if bad != nil {
+		d.refuse(w, p, *bad)
+		return
+	}
+	if wait := p.events.take(time.Now(), len(all)); wait > 0 {
+		d.refuse(w, p, p.tooFast(wait))
+		return
+	}
+	receipts := make([]receipt, len(all))
+	refused := 0
+	var stopped *problem
+	for i, one := range all {
+		bad := stopped
+		if bad == nil {
+			receipts[i], bad = d.take(ctx, p, lane, single, nil, one)
+		}
+		if bad != nil {
+			refused++
+			receipts[i] = receipt{Status: bad.Status, Title: bad.Title, Detail: bad.Detail, Class: bad.Class, Pointer: bad.Pointer}
+		}
+		if bad != nil && bad.retry > 0 && stopped == nil {
+			stopped = &problem{Status: bad.Status, Title: "Not tried", Detail: "An event before this one could not be stored.", retry: bad.retry}
+		}
+		receipts[i].Index = &i
+	}
+	if refused == 0 {
+		write(w, "application/json", http.StatusAccepted, taken{http.StatusAccepted, receipts})
+		return
+	}
+	sum := problem{
+		Status: http.StatusUnprocessableEntity, Title: "Events refused", Events: receipts,
+		Detail: fmt.Sprintf("%d of %d events were not taken; each one's status is in events. Those with 202 are durable. The whole batch may be sent again: however often it is sent, each is one event.", refused, len(all)),
+	}
+	if stopped != nil {
+		sum.Status, sum.Title, sum.retry = stopped.Status, "Events not confirmed", stopped.retry
+	}
+	d.refuse(w, p, sum)
+}
