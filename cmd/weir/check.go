@@ -57,6 +57,7 @@ func (l checked) text() string {
 func (c *checkCmd) Run(a *app) error {
 	list := &checklist{app: a}
 	if cfg := list.config(); cfg != nil {
+		list.gateway(a.ctx, cfg)
 		list.broker(a.ctx, cfg)
 		list.zones(time.LoadLocation)
 		for _, ac := range cfg.Accounts {

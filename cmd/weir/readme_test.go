@@ -66,7 +66,7 @@ func TestReadmeCommandsAreAllRun(t *testing.T) {
 		"go run ./cmd/weir demo", // TestDemo
 		"make check",             // runs this test
 		"go build -o bin/weir ./cmd/weir",
-		"export ORATION_API_KEY=any-key ORATION_WORKSPACE_ID=any-workspace",
+		"export ORATION_API_KEY=any-key ORATION_WORKSPACE_ID=any-workspace WEIR_GATEWAY_TOKEN=any-token-of-yours",
 		"bin/weir simulate --scale 20 --log calls.ndjson",
 		"bin/weir serve -c examples/weir.yaml",
 		"bin/weir publish -c examples/weir.yaml examples/leads.ndjson",
@@ -78,6 +78,7 @@ func TestReadmeCommandsAreAllRun(t *testing.T) {
 		"bin/weir publish -c examples/both.yaml examples/both.ndjson",
 		"bin/weir lanes -c examples/both.yaml",
 		"bin/weir check -c examples/weir.yaml",
+		`curl -i http://127.0.0.1:8090/events/acme-sales -H "Authorization: Bearer $WEIR_GATEWAY_TOKEN" -H "Content-Type: application/cloudevents+json" -d @examples/lead.json`, // TestReadmeCurl
 	}
 	var said []string
 	for _, c := range readReadme(t).commands {
@@ -143,8 +144,9 @@ type outcomeOf struct {
 // what the README says.
 type stranger struct {
 	readme
-	dir string
-	env map[string]string
+	dir     string
+	env     map[string]string
+	gateway string // the address of weir.yaml's
 }
 
 // newStranger copies the examples, sets the variables and starts the simulator
@@ -161,8 +163,9 @@ func newStranger(t *testing.T) *stranger {
 			s.env[name] = value
 		}
 	}
-	address := copyExamples(t, s.dir)
-	s.start(t, s.find(t, "bin/weir", "simulate"), "--listen", address)
+	var provider string
+	provider, s.gateway = copyExamples(t, s.dir)
+	s.start(t, s.find(t, "bin/weir", "simulate"), "--listen", provider)
 	return s
 }
 
@@ -283,30 +286,42 @@ func TestReadmeBothProviders(t *testing.T) {
 	}
 }
 
-// copyExamples puts the examples into dir and sends their lane to an address
-// that is free here.
-func copyExamples(t *testing.T, dir string) (address string) {
+// copyExamples puts the examples into dir and sends their lane, and those who
+// publish, to addresses that are free here.
+func copyExamples(t *testing.T, dir string) (provider, gateway string) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(dir, "examples"), os.DirFS(filepath.Join(root, "examples"))); err != nil {
 		t.Fatal(err)
 	}
-	address = gatewayPort(t)
-	for _, name := range []string{"weir.yaml", "both.yaml"} {
+	provider, gateway = gatewayPort(t), gatewayPort(t)
+	for name, named := range map[string]map[string]string{
+		"weir.yaml": {readmeProvider: provider, readmeGateway: gateway},
+		"both.yaml": {readmeProvider: provider},
+	} {
 		path := filepath.Join(dir, "examples", name)
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		moved := bytes.ReplaceAll(b, []byte("127.0.0.1:8077"), []byte(address))
-		if bytes.Equal(moved, b) {
-			t.Fatalf("%s does not name the simulator's address", name)
+		for address, here := range named {
+			moved := bytes.ReplaceAll(b, []byte(address), []byte(here))
+			if bytes.Equal(moved, b) {
+				t.Fatalf("%s does not name %s", name, address)
+			}
+			b = moved
 		}
-		if err := os.WriteFile(path, moved, 0o600); err != nil {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return address
+	return provider, gateway
 }
+
+// The addresses of the examples.
+const (
+	readmeProvider = "127.0.0.1:8077"
+	readmeGateway  = "127.0.0.1:8090"
+)
 
 // expectations reads what becomes of each line: the intents that get one
 // conversation, and the dead letters by class.

@@ -19,7 +19,7 @@ import (
 func example(t *testing.T) *config.Config {
 	t.Helper()
 	cfg, err := config.Load("../../examples/weir.yaml", func(name string) string {
-		return map[string]string{"ORATION_API_KEY": "k", "ORATION_WORKSPACE_ID": "w"}[name]
+		return map[string]string{"ORATION_API_KEY": "k", "ORATION_WORKSPACE_ID": "w", "WEIR_GATEWAY_TOKEN": "any-token-of-yours"}[name]
 	})
 	if err != nil {
 		t.Fatalf("Load: got %v, want no error", err)

@@ -15,7 +15,8 @@ type taken struct {
 
 // batch takes the events of a batch, one after the other: their order is that of
 // their calls. It is answered 202 only if each of them is durable. Where the broker
-// fails, the rest is not tried: it would overtake.
+// fails, the rest is not tried: it would overtake. So it is where they take long:
+// sent again, those that are stored take less.
 func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, lane string, body []byte) {
 	all, bad := split(body)
 	if bad != nil {
@@ -26,10 +27,14 @@ func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, l
 		d.refuse(w, p, p.tooFast(wait))
 		return
 	}
+	begun := time.Now()
 	receipts := make([]receipt, len(all))
 	refused := 0
 	var stopped *problem
 	for i, one := range all {
+		if stopped == nil && time.Since(begun) > d.cfg.Patience {
+			stopped = notTried("The events before this one took too long.", again)
+		}
 		bad := stopped
 		if bad == nil {
 			receipts[i], bad = d.take(ctx, p, lane, single, nil, one)
@@ -39,7 +44,7 @@ func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, l
 			receipts[i] = receipt{Status: bad.Status, Title: bad.Title, Detail: bad.Detail, Class: bad.Class, Pointer: bad.Pointer}
 		}
 		if bad != nil && bad.retry > 0 && stopped == nil {
-			stopped = &problem{Status: bad.Status, Title: "Not tried", Detail: "An event before this one could not be stored.", retry: bad.retry}
+			stopped = notTried("An event before this one could not be stored.", bad.retry)
 		}
 		receipts[i].Index = &i
 	}
@@ -55,4 +60,10 @@ func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, l
 		sum.Status, sum.Title, sum.retry = stopped.Status, "Events not confirmed", stopped.retry
 	}
 	d.refuse(w, p, sum)
+}
+
+// notTried is what becomes of events after one that was not stored.
+func notTried(why string, retry time.Duration) *problem {
+	bad := later(http.StatusServiceUnavailable, "Not tried", why, retry)
+	return &bad
 }

@@ -160,13 +160,11 @@ func (d *door) post(w http.ResponseWriter, r *http.Request, p *publisher) {
 		d.refuse(w, p, *bad)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), d.cfg.Patience)
-	defer cancel()
 	if m == batch {
-		d.batch(ctx, w, p, lane, body)
+		d.batch(r.Context(), w, p, lane, body)
 		return
 	}
-	taken, bad := d.take(ctx, p, lane, m, r.Header, body)
+	taken, bad := d.take(r.Context(), p, lane, m, r.Header, body)
 	if bad != nil {
 		d.refuse(w, p, *bad)
 		return
@@ -228,6 +226,8 @@ func (d *door) take(ctx context.Context, p *publisher, lane string, m mode, h ht
 		return receipt{}, refusalOf(err, body)
 	}
 	intent := consumer.Key(lane, parcel.event.Source(), parcel.event.ID())
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Patience)
+	defer cancel()
 	sequence, duplicate, err := d.cfg.Queue.Publish(ctx, lane, parcel.event, parcel.header, parcel.body)
 	if err != nil {
 		if _, ok := errors.AsType[*schema.Refusal](err); !ok {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -474,6 +475,32 @@ func TestBatch(t *testing.T) {
 	if diff := cmp.Diff([]int{202, 202, 202, 422}, statuses(a)); diff != "" || len(q.taken()) != 3 || !a.Events[0].Duplicate || a.Events[1].Duplicate {
 		t.Errorf("the same batch again: %s\n%s", diff, a.body)
 	}
+}
+
+// A batch that takes long is ended in good order, with what is durable.
+func TestABatchThatTakesLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{fail: func(event.Event) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}}
+		var all []string
+		for i := range 6 {
+			all = append(all, ev(fmt.Sprint(i)))
+		}
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/events/sales", strings.NewReader("["+strings.Join(all, ",")+"]"))
+		r.Header = http.Header{"Authorization": {"Bearer " + crmToken}, "Content-Type": {inBatch[1]}}
+		gateway.New(zerolog.Nop(), nil, gateway.Config{Door: doorOf(t, q, nil)}).Handler().ServeHTTP(w, r)
+		var a answer
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
+			t.Fatal(err)
+		}
+		if w.Code != 503 || len(q.taken()) != 4 || len(a.Events) != 6 || a.Events[3].Status != 202 || a.Events[4].Status != 503 || a.Events[5].Title != "Not tried" {
+			t.Errorf("got %d %s, want four of six taken", w.Code, w.Body)
+		}
+	})
 }
 
 func TestHandshake(t *testing.T) {

@@ -29,7 +29,7 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler: g.Handler(), ErrorLog: log.New(io.Discard, "", 0), // it would write what strangers send
 		ReadHeaderTimeout: min(5*time.Second, g.cfg.Reading), ReadTimeout: g.cfg.Reading,
-		WriteTimeout: g.cfg.Reading + patience + 5*time.Second, IdleTimeout: time.Minute,
+		WriteTimeout: g.cfg.Reading + 2*patience + 5*time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnContext: markConn,
 	}
 	if g.door != nil {
