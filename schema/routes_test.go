@@ -342,3 +342,19 @@ func BenchmarkPipeline(b *testing.B) {
 		}
 	}
 }
+
+func TestRoutesHandle(t *testing.T) {
+	t.Parallel()
+	request := map[string]any{"to": "x"}
+	r, err := schema.CompileRoutes([]schema.RouteSource{
+		{Type: "lead.created", When: "false", Request: request}, {Type: "note.*", Request: request},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"lead.created": true, "note.": true, "note.x.y": true, "lead.lost": false, "Lead.created": false, "": false} {
+		if got := r.Handles(name); got != want {
+			t.Errorf("%q: got %v, want %v", name, got, want)
+		}
+	}
+}
