@@ -193,7 +193,7 @@ func (a answer) isRefusal(t *testing.T, status int) {
 // ev is a good event with some more, or other, members.
 func ev(id string, more ...string) string {
 	members := map[string]json.RawMessage{
-		"specversion": []byte(`"1.0"`), "id": []byte(fmt.Sprintf("%q", id)), "source": []byte(`"/crm"`), "type": []byte(`"lead.created"`),
+		"specversion": []byte(`"1.0"`), "id": fmt.Appendf(nil, "%q", id), "source": []byte(`"/crm"`), "type": []byte(`"lead.created"`),
 		"data": []byte(`{"id":"7","phone":"+14155550123"}`),
 	}
 	for i := 0; i+1 < len(more); i += 2 {
