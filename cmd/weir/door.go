@@ -59,7 +59,15 @@ type doorQueue struct{ b *broker.Broker }
 
 // Publish implements gateway.Queue.
 func (q doorQueue) Publish(ctx context.Context, lane string, ev event.Event, header map[string][]string, body []byte) (uint64, bool, error) {
-	placed, err := q.b.PublishEvent(ctx, lane, header, body, messageID(lane, ev))
+	publish := q.b.PublishEvent
+	high, err := schema.High(ev)
+	if err != nil {
+		return 0, false, err
+	}
+	if high {
+		publish = q.b.PublishHigh
+	}
+	placed, err := publish(ctx, lane, header, body, messageID(lane, ev))
 	switch {
 	case errors.Is(err, broker.ErrFull):
 		err = fmt.Errorf("%w: %w", gateway.ErrFull, err)

@@ -297,6 +297,36 @@ func TestDoorRefusedByTheBroker(t *testing.T) {
 	}
 }
 
+// An event of high priority goes before the others, and is found there; another
+// word is refused.
+func TestDoorPriority(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	p.env["DOOR"] = doorToken
+	p.edit(t, "embedded:", "gateway: {listen: '127.0.0.1:0', token: {env: DOOR}}\nembedded:")
+	s := p.broker(t)
+	_, base := doorThrough(t, p, s)
+	var high doorAnswer
+	await(t, time.Minute, "202", func() bool {
+		high = knockDoor(t, "POST", base+"/events", doorToken, oneEvent, lead("1", "+14155550101", `"priority":"high",`))
+		return high.status == 202
+	})
+	await(t, time.Minute, "its state", func() bool {
+		return knockDoor(t, "GET", base+high.Location, doorToken, "", "").State == "queued"
+	})
+	a := knockDoor(t, "POST", base+"/events", doorToken, oneEvent, lead("2", "+14155550102", `"priority":"urgent",`))
+	if a.status != 400 || !strings.Contains(a.body, `"pointer":"/priority"`) || !strings.Contains(a.Detail, "only be high") {
+		t.Errorf("another word: got %d %s, want 400", a.status, a.body)
+	}
+	var got []string
+	for _, m := range contents(t, s, broker.StreamEvents) {
+		got = append(got, m.Subject)
+	}
+	if diff := cmp.Diff([]string{"weir.events.sales.high"}, got); diff != "" {
+		t.Errorf("subjects (-want +got):\n%s", diff)
+	}
+}
+
 func TestCheckOfTheGateway(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, "sales")

@@ -29,7 +29,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *pro
 		Status: http.StatusRequestEntityTooLarge, Title: "Too long", Class: "too_large",
 		Detail: fmt.Sprintf("The body is longer than %d bytes.", limit),
 	}
-	if r.ContentLength > limit {
+	if r.ContentLength > limit { // before it is sent
 		return nil, long
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))

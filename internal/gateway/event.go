@@ -93,13 +93,8 @@ type parcel struct {
 // open reads one event. limit is in bytes of its message.
 func open(m mode, h http.Header, body []byte, limit int) (parcel, error) {
 	header := map[string][]string{contentType: {structuredType}}
-	if m == binary {
-		header = make(map[string][]string)
-		for name, values := range h {
-			if name == contentType || strings.HasPrefix(name, attribute) {
-				header[name] = values
-			}
-		}
+	if m == binary { // of the others none is read, and none is published
+		header = h
 	}
 	ev, err := schema.Decode(header, body, limit)
 	if err != nil {
