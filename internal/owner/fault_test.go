@@ -51,16 +51,26 @@ func TestOneWriteGoesWrong(t *testing.T) {
 					w.within(3*w.ttl, "the new one has all", w.settled)
 					spoil(2)
 					w.start("c", 1)
-					w.holder("a1").leave()
+					w.anyOwner("a1").leave()
 					w.within(3*w.ttl, "the others have all", w.settled)
 					spoil(2)
-					w.holder("a1").kill()
+					w.anyOwner("a1").kill()
 					time.Sleep(100 * time.Millisecond)
 					w.within(3*w.ttl, "the last one has all", w.settled)
 				})
 			})
 		}
 	}
+}
+
+// anyOwner returns who has a duty, and anybody if nobody has it.
+func (w *world) anyOwner(duty string) *host {
+	if h := w.holder(duty); h != nil {
+		return h
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.living()[0]
 }
 
 // TestStoppedOwner stops an owner for longer than its lease, with a renewal on its
@@ -165,6 +175,45 @@ func TestSlowClockCutOff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSlowClockCutOffBeforeHandOver cuts the slow owner off while all is to be
+// given to the other one.
+func TestSlowClockCutOffBeforeHandOver(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.start("a", 0.9)
+		w.within(time.Second, "the only one has all", w.settled)
+		time.Sleep(w.ttl)
+		w.start("b", 1.1, duties...)
+		time.Sleep(300 * time.Millisecond)
+		a.cut.Store(true)
+		w.within(2*w.ttl, "the other one has all", func() bool { return w.hasAll("b") })
+	})
+}
+
+// TestLeaveAfterAnUnheardRenewal asks one to end whose last renewal was stored
+// without its knowing: the lease is given back all the same.
+func TestLeaveAfterAnUnheardRenewal(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.replicas("a")[0]
+		sent := make(chan struct{}, 1)
+		w.store.fates(func(key string, data []byte) fate {
+			if kind(key, data) != "renew" {
+				return served
+			}
+			select {
+			case sent <- struct{}{}:
+			default:
+			}
+			return unheard
+		})
+		<-sent
+		a.leave()
+		<-a.done
+		if r := w.lease("a"); r.revision != 0 {
+			t.Errorf("the lease is there yet: %s", r.data)
+		}
+	})
 }
 
 // hasAll reports whether one replica has all.

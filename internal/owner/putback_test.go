@@ -114,8 +114,16 @@ func TestVanishedKeys(t *testing.T) {
 		for w.lease("a").revision < w.lease("b").revision {
 			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(100 * time.Millisecond)
+		// The other one's looks begin below what is taken out.
+		w.store.fates(func(key string, data []byte) fate {
+			if kind(key, data) == "renew" {
+				return lost
+			}
+			return served
+		})
+		time.Sleep(600 * time.Millisecond)
 		a.cut.Store(true)
+		w.store.fates(nil)
 		w.store.mu.Lock()
 		for _, key := range []string{"own.duty." + first, "own.duty.a1", "own.duty.a2", "own.duty.a3"} {
 			delete(w.store.keys, key)
@@ -123,6 +131,58 @@ func TestVanishedKeys(t *testing.T) {
 		w.store.mu.Unlock()
 		w.dropLease("a")
 		w.within(40*time.Second, "the other one has all", func() bool { return w.hasAll("b") })
+	})
+}
+
+// TestOldCopyBeforeTheLapse puts a copy back that says that the other one has all,
+// while no lease can be renewed: it does not act on it.
+func TestOldCopyBeforeTheLapse(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.replicas("b")
+		old := w.store.backup()
+		w.start("a", 1, duties...)
+		w.within(2*w.ttl, "the new one has all", func() bool { return w.hasAll("a") })
+		time.Sleep(w.ttl)
+		w.store.fates(func(key string, data []byte) fate {
+			if kind(key, data) == "renew" {
+				return lost
+			}
+			return served
+		})
+		w.store.restore(old)
+		time.Sleep(2 * w.ttl) // check tells if both hold
+	})
+}
+
+// TestLeaseIsBackBeforeALook lets a lease come back into force whose owner cannot
+// look at the keys yet: somebody else has a duty of it.
+func TestLeaseIsBackBeforeALook(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := w.replicas("a")[0]
+		w.store.leave()
+		b := w.start("b", 1, "a1")
+		time.Sleep(w.ttl)
+		free := strings.Replace(string(w.store.backup().keys["own.duty.a1"].data), "}", `,"free":true}`, 1)
+		w.store.put("own.duty.a1", free)
+		a.blind.Store(true)
+		w.store.back()
+		w.within(2*w.ttl, "the other one has what is free", func() bool { return w.holder("a1") == b })
+		a.blind.Store(false)
+		w.within(4*w.ttl, "the duties are shared out again", w.settled)
+	})
+}
+
+// TestOtherRecordAtTheSameRevision replaces a record by another one, as a store
+// does that was put back and written to again.
+func TestOtherRecordAtTheSameRevision(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.replicas("a")
+		w.store.set(func() {
+			r := w.store.keys["own.duty.a1"]
+			r.data = []byte(`{"v":1,"replica":"OTHER","ttl":5000000000,"epoch":9}`)
+			w.store.keys["own.duty.a1"] = r
+		})
+		w.within(40*time.Second, "the old term has ended", func() bool { return w.begun("a1") == 2 })
 	})
 }
 

@@ -163,15 +163,16 @@ func (r *Replica) leave() {
 type identity struct {
 	id         string
 	generation uint64
-	leaving    bool // nothing is taken any more
-	quiet      bool // nothing is taken yet
+	revision   uint64 // of the lease's key
+	leaving    bool   // nothing is taken any more
+	quiet      bool   // nothing is taken yet
 }
 
 // me returns who this replica is now.
 func (r *Replica) me() identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return identity{id: r.id, generation: r.generation.Load(), leaving: r.leaving, quiet: r.quiet}
+	return identity{id: r.id, generation: r.generation.Load(), revision: r.revision, leaving: r.leaving, quiet: r.quiet}
 }
 
 // call bounds one call to the broker of those that share out the duties.
@@ -214,7 +215,7 @@ func (r *Replica) look(ctx context.Context) error {
 	if r.view.vanish(seen, from, r.cfg.Now()) && !full {
 		r.looks = 0 // an older record may be there
 	}
-	if !r.view.there(me.id) {
+	if shown := r.view.next(me.id); shown == 0 || shown < me.revision {
 		r.renewNow()
 		return errNotShown
 	}

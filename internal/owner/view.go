@@ -78,9 +78,6 @@ func (v *view) next(id string) uint64 {
 	return 0
 }
 
-// there reports whether a replica's lease was there at the last look.
-func (v *view) there(id string) bool { return v.next(id) != 0 }
-
 // longest returns the longest TTL of all replicas that were seen, and of this one.
 func (v *view) longest(ttl time.Duration) time.Duration {
 	for _, s := range v.replicas {

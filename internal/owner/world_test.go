@@ -59,6 +59,7 @@ type host struct {
 	peek    atomic.Int32           // the world looks at its terms: no stop
 	cut     atomic.Bool            // from the broker: its calls get nowhere
 	dead    atomic.Bool
+	blind   atomic.Bool // its looks get nowhere
 	leaving atomic.Bool
 	left    atomic.Bool // Run has returned
 	gate    atomic.Pointer[chan struct{}]
@@ -236,6 +237,9 @@ func (s hostStore) way(ctx context.Context) error {
 func (s hostStore) Keys(ctx context.Context, prefix string, from uint64, seen func(key string, revision uint64, data []byte, removed bool, at time.Time)) error {
 	if err := s.way(ctx); err != nil {
 		return err
+	}
+	if s.h.blind.Load() {
+		return never(ctx)
 	}
 	err := s.h.w.store.Keys(ctx, prefix, from, func(key string, revision uint64, data []byte, removed bool, at time.Time) {
 		s.h.step()
