@@ -425,14 +425,15 @@ func TestFault15AProcessThatStandsStillDuringItsRequest(t *testing.T) {
 	t.Parallel()
 	k, b := ownBroker(t)
 	asked, ask := first()
-	release := make(chan struct{})
+	gate, release := first()
 	slow := newFront(t, k.sim, func(_ http.ResponseWriter, p post) bool {
 		if p.n == 2 {
 			ask()
-			<-release
+			<-gate
 		}
 		return false
 	})
+	t.Cleanup(release)
 	other := newFront(t, k.sim, nil)
 	stopped := child(t, k.env, "serve", "-c", k.at(t, slow, "slow.yaml"))
 	k.awaitStreams(t, b)
@@ -444,10 +445,13 @@ func TestFault15AProcessThatStandsStillDuringItsRequest(t *testing.T) {
 	child(t, k.env, "serve", "-c", k.at(t, other, "other.yaml"))
 	await(t, patience, "the other to take over", func() bool { return len(other.all()) > 0 })
 	stood := slow.all()[1:]
-	close(release)
 	if err := stopped.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+	await(t, patience, "the request to be given up", func() bool {
+		return k.states(t, b)[stood[0].intents[0]].State != consumer.Started
+	})
+	release()
 	open := make(map[string]bool) // the requests that stood still
 	for _, p := range stood {
 		for _, intent := range p.intents {

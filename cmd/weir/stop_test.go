@@ -28,14 +28,15 @@ func slow(t *testing.T, k *killed) (f *front, asked <-chan struct{}, answer func
 	t.Helper()
 	asked, ask := first()
 	gate, answer := first()
-	t.Cleanup(answer)
-	return newFront(t, k.sim, func(_ http.ResponseWriter, p post) bool {
+	f = newFront(t, k.sim, func(_ http.ResponseWriter, p post) bool {
 		if p.n == 1 {
 			ask()
 			<-gate
 		}
 		return false
-	}), asked, answer
+	})
+	t.Cleanup(answer) // before the server is closed, which waits for it
+	return f, asked, answer
 }
 
 // TestFault52ASecondSIGTERM asks weir twice to stop while a request runs: it ends at
@@ -55,13 +56,14 @@ func TestFault52ASecondSIGTERM(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal("weir ended although a request runs")
 	}
-	// Where the first had not been seen yet, the two were one.
-	t.Cleanup(background(t, func(ctx context.Context) error {
-		for cmd.Process.Signal(syscall.SIGTERM) == nil && ctx.Err() == nil {
-			stand(t, time.Second)
+	sent := time.Now()
+	await(t, patience, "weir to stop at once", func() bool {
+		if time.Since(sent) > 5*time.Second { // the first had not been seen yet: the two were one
+			sent = time.Now()
+			_ = cmd.Process.Signal(syscall.SIGTERM)
 		}
-		return nil
-	}))
+		return strings.Contains(cmd.Stdout.(*syncBuffer).String(), "stopped at once")
+	})
 	if code := ends(t, cmd, patience); code != 130 {
 		t.Errorf("exit code: got %d, want 130", code)
 	}
