@@ -91,7 +91,7 @@ storm: ## small worlds in which everything goes wrong by chance; again with FROM
 build: ## bin/weir
 	$(GO) build -trimpath -o bin/ ./cmd/weir
 
-soak: ## weir killed 100 times with -9 under provider faults, about 15 minutes
+soak: ## weir killed 100 times with -9 under provider faults, and eight replicas that come and go, about 25 minutes
 	$(GO) test -tags soak -run TestSoak -count=1 -timeout 1h -v ./cmd/weir
 
 # The clocks of its children can be turned; with a Go for which that is not known
