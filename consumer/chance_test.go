@@ -233,10 +233,7 @@ func (w *world) badLook(id string) (consumer.Conversation, error, bool) {
 func (w *world) moody(b consumer.Batch) consumer.Answer {
 	c := w.chance
 	if !c.calm && time.Now().Before(c.deniedTo) {
-		for _, it := range b.Items {
-			w.books.refused[it.Intent] = true // the second time in a row is a rejection
-		}
-		return always(consumer.VerdictUnauthorized, "the key is not known", 401)(w, b)
+		return w.denies(b)
 	}
 	switch {
 	case w.strikes(answerLost):
@@ -258,7 +255,7 @@ func (w *world) moody(b consumer.Batch) consumer.Answer {
 		return w.refuses(b, []string{"7", "7", "60", "400", "4000", "soon", "-5", "1.5", time.Now().Add(30 * time.Second).UTC().Format(time.RFC1123)}[c.rand.IntN(9)])
 	case w.strikes(denies):
 		c.deniedTo = time.Now().Add(c.upTo(2 * time.Minute))
-		return always(consumer.VerdictUnauthorized, "the key is not known", 401)(w, b)
+		return w.denies(b)
 	case w.strikes(wrongURL):
 		a := always(consumer.VerdictUnsent, "not the API", 404)(w, b)
 		a.Stop = "the URL is wrong"
@@ -277,6 +274,15 @@ func (w *world) moody(b consumer.Batch) consumer.Answer {
 		return w.acceptsSome(b)
 	}
 	return w.accept(b)
+}
+
+// denies refuses the credentials. To an event that meets that twice, with another
+// one created between, it is a rejection.
+func (w *world) denies(b consumer.Batch) consumer.Answer {
+	for _, it := range b.Items {
+		w.books.refused[it.Intent] = true
+	}
+	return always(consumer.VerdictUnauthorized, "the key is not known", 401)(w, b)
 }
 
 func (w *world) refuses(b consumer.Batch, later string) consumer.Answer {
