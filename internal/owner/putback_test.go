@@ -81,7 +81,7 @@ func TestPutBackWhileRunning(t *testing.T) {
 		names := []string{"a", "b", "c", "d"}[:1+w.rng.IntN(4)]
 		w.replicas(names...)
 		old := w.store.backup()
-		time.Sleep(w.between(0, 40*time.Second))
+		time.Sleep(w.between(2*time.Second, 40*time.Second)) // each lease is renewed: all lapse
 		if w.rng.IntN(2) == 0 {
 			w.start("e", w.rate(), duties[w.rng.IntN(6)])
 			time.Sleep(w.between(0, 5*time.Second))
