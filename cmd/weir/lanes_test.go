@@ -17,7 +17,7 @@ func TestLanesWithoutServe(t *testing.T) {
 	p.refused(t, "is not running; start weir serve and try again", "lanes")
 	s := p.broker(t)
 	got := p.weir(t, "lanes")
-	contains(t, got, "LANE     PROVIDER  STATE        SLOTS", "sales    oration   not running  -/8    0        0          0       0     -\n")
+	contains(t, got, "LANE     PROVIDER  STATE        SLOTS", "sales    oration   not running  -/8    0        0          0       0     -      -\n")
 
 	contains(t, p.weir(t, "lane", "pause", "sales", "--reason", "a fair"),
 		"lane sales is paused; no weir serve is running, it holds when weir serve starts\n")
@@ -43,8 +43,8 @@ func TestLanesWithoutServe(t *testing.T) {
 	}
 	rows := decoded[[]laneRow](t, p.weir(t, "lanes", "--output", "json"))
 	want := []laneRow{
-		{Lane: "sales", Label: "sales", Provider: "oration", State: notRunning, Limit: 8, Waiting: 2, Why: "paused by ana: a fair"},
-		{Lane: "support", Label: "support", Provider: "oration", State: notRunning, Limit: 8, Dead: 2, Doubts: 1},
+		{Lane: "sales", Label: "sales", Provider: "oration", Account: "acme", State: notRunning, Limit: 8, Waiting: 2, Why: "paused by ana: a fair"},
+		{Lane: "support", Label: "support", Provider: "oration", Account: "acme", State: notRunning, Limit: 8, Dead: 2, Doubts: 1},
 	}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("lanes (-want +got):\n%s", diff)
@@ -140,7 +140,7 @@ func TestLanesWatch(t *testing.T) {
 				contains(t, first, "sales  not running  slots -/8  0 waiting  0 in flight  0 doubts  0 dead  -")
 				return
 			}
-			want := []laneRow{{Lane: "sales", Provider: "oration", State: notRunning, Limit: 8}}
+			want := []laneRow{{Lane: "sales", Provider: "oration", Account: "acme", State: notRunning, Limit: 8}}
 			if diff := cmp.Diff(want, decoded[[]laneRow](t, first), cmpopts.IgnoreFields(laneRow{}, "Label")); diff != "" {
 				t.Errorf("lanes (-want +got):\n%s", diff)
 			}

@@ -111,7 +111,7 @@ func (s *service) keepState(ctx context.Context, t *owner.Term) error {
 			return nil
 		}
 		if !broker.Away(err) {
-			return err
+			return excused(ctx, t, err)
 		}
 		s.lg.Warn().Err(err).Msg("the state was not compared with its mark; nothing is sent before")
 		if sleep(ctx, startRetry) != nil {
@@ -127,8 +127,16 @@ func (s *service) keepState(ctx context.Context, t *owner.Term) error {
 	err := s.guard.Run(ctx, s.hold)
 	stop()
 	wg.Wait()
-	if t.Held() != nil { // the mark is another's by now
-		return nil
+	return excused(ctx, t, err)
+}
+
+// excused returns why a duty failed, unless it is another's by now, as the mark is
+// then: that its term is over it is told as soon as this replica has heard of it.
+func excused(ctx context.Context, t *owner.Term, err error) error {
+	for err != nil && t.Held() != nil {
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return nil
+		}
 	}
 	return err
 }

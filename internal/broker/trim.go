@@ -13,7 +13,7 @@ import (
 // anything themselves: events that are older than keep, or all that are done
 // once half of the lane's quota or of the stream's room is used; and schedules
 // and replays that are done. A message counts as done if it and all before it on
-// its subject were acknowledged. The lane's consumers must exist.
+// its subject were acknowledged: where nobody consumes it, none.
 func (b *Broker) Trim(ctx context.Context, lane string, keep time.Duration) error {
 	if err := checkLane(lane); err != nil {
 		return fmt.Errorf("trim: %w", err)
@@ -35,6 +35,9 @@ func (b *Broker) Trim(ctx context.Context, lane string, keep time.Duration) erro
 // than before; a zero time is no limit.
 func (b *Broker) trim(ctx context.Context, stream, consumer, subject string, before time.Time) error {
 	c, err := b.js.Consumer(ctx, stream, consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
