@@ -143,6 +143,7 @@ func (a *account) recover(ctx context.Context) error {
 	for _, ln := range a.lanes {
 		now := time.Now()
 		var dropped []Intent
+		var started []string
 		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, a.e.earliest(now).Add(-a.cfg.MaxCall-lateEnds)) {
 			if errors.Is(err, ErrStrange) {
 				ln.lg.Error().Err(err).Msg("an entry of the ledger cannot be read; its event waits, and a slot is held for it")
@@ -154,6 +155,7 @@ func (a *account) recover(ctx context.Context) error {
 			}
 			if entry.Intent.State == Started {
 				ln.sight(entry.Intent.Key, entry.Revision, now)
+				started = append(started, entry.Intent.Key)
 			}
 			a.adopt(ln, entry.Intent, now, entry.lag())
 			if entry.Intent.droppedAfter(a.e.earliest(now).Add(-dedupe)) {
@@ -161,6 +163,7 @@ func (a *account) recover(ctx context.Context) error {
 			}
 		}
 		a.e.work.Go(func() { ln.repeat(ctx, dropped) })
+		a.e.work.Go(func() { ln.relook(ctx, started) })
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -211,6 +211,31 @@ func (a *account) discover(ln *lane, in Intent) {
 	}
 }
 
+// relook looks once more, when their requests are over, at the events that were
+// under way when the slots in use were counted: a former owner of the account,
+// which stood still meanwhile, may have written a conversation down and
+// acknowledged its message.
+func (ln *lane) relook(ctx context.Context, started []string) {
+	if len(started) == 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(ln.e.cfg.ClaimAge + ln.a.cfg.Timeout + ln.e.cfg.Margin):
+	}
+	for _, key := range started {
+		in, _, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key)
+		if err != nil {
+			ln.lg.Warn().Err(err).Str("intent", key).Msg("look at an event that was under way at the take-over; the sweep does it")
+			continue
+		}
+		if in.State == Created {
+			ln.a.discover(ln, in)
+		}
+	}
+}
+
 // inquire asks the provider about one conversation, and frees its slot at once
 // if it is over, or if it is a doubt's and certainly does not exist.
 func (a *account) inquire(ctx context.Context, s *slot, id string) {

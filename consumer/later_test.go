@@ -202,29 +202,37 @@ func TestH4TheSweepRestoresWhatIsLost(t *testing.T) {
 
 // A process stood still during its request while another one took over and
 // counted the slots in use. It wakes, writes the conversation down, acknowledges
-// and ends: nobody asks for the conversation's end, unless the sweep finds it.
-func TestTheSweepFindsWhatAFormerOwnerCreated(t *testing.T) {
+// and ends: nobody would ask for the conversation's end. Who took over looks again
+// when the request is over, and the sweep finds what came later still.
+func TestWhatAFormerOwnerCreatedIsFound(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T, w *world) {
-		key := w.lead("0001")
-		one := w.start(t, &process{}, nil)
-		time.Sleep(50 * time.Millisecond) // the request is on its way
-		w.do(func() { one.stands = time.Now().Add(30 * time.Second) })
-		two := w.start(t, &process{}, nil)
-		time.Sleep(31 * time.Second)
-		one.stop(t)
-		if got := w.state(key); got != consumer.Created || w.unacked() != 0 {
-			t.Fatalf("got %s with %d messages left, want created and none", got, w.unacked())
-		}
-		time.Sleep(2 * time.Hour)
-		if diff := cmp.Diff(map[string]int{"created": 1, "ended": 1}, w.kinds()); diff != "" {
-			t.Errorf("outcomes (-want +got):\n%s", diff)
-		}
-		if s := status(t, two); s.Used != 0 {
-			t.Errorf("slots in use: got %d, want 0", s.Used)
-		}
-		two.stop(t)
-	})
+	for name, tt := range map[string]struct{ stands, found time.Duration }{
+		"soon":  {30 * time.Second, 3 * time.Minute},
+		"later": {56 * time.Second, 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				key := w.lead("0001")
+				one := w.start(t, &process{}, nil)
+				time.Sleep(50 * time.Millisecond) // the request is on its way
+				w.do(func() { one.stands = time.Now().Add(tt.stands) })
+				two := w.start(t, &process{}, nil)
+				time.Sleep(tt.stands + time.Second)
+				one.stop(t)
+				if got := w.state(key); got != consumer.Created || w.unacked() != 0 {
+					t.Fatalf("got %s with %d messages left, want created and none", got, w.unacked())
+				}
+				time.Sleep(tt.found)
+				if diff := cmp.Diff(map[string]int{"created": 1, "ended": 1}, w.kinds()); diff != "" {
+					t.Errorf("outcomes (-want +got):\n%s", diff)
+				}
+				if s := status(t, two); s.Used != 0 {
+					t.Errorf("slots in use: got %d, want 0", s.Used)
+				}
+				two.stop(t)
+			})
+		})
+	}
 }
 
 // A doubt that a person has sent again is asked to wait, and its schedule is lost:
