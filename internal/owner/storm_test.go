@@ -10,7 +10,7 @@ import (
 
 // seeds is how many worlds each storm has, from is the first.
 var (
-	seeds = flag.Uint64("seeds", 12, "worlds of each storm")
+	seeds = flag.Uint64("seeds", 4, "worlds of each storm")
 	from  = flag.Uint64("from", 0, "the first of them")
 )
 
