@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
 )
 
 // foreign starts a nats-server of the user's own, with a system account and a
@@ -207,4 +209,27 @@ func TestZonesThatAreMissing(t *testing.T) {
 	if len(c.lines) != 1 || c.lines[0].Result != checkFail || !strings.Contains(c.lines[0].Next, "tzdata") {
 		t.Errorf("got %+v, want one problem", c.lines)
 	}
+}
+
+// weir serve names the events that nobody will take.
+func TestServeNamesEventsThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	s := p.broker(t)
+	var log bytes.Buffer
+	s.lg = zerolog.New(&log)
+	if err := s.strays(t.Context()); err != nil || log.Len() > 0 {
+		t.Errorf("with nothing astray: got %v, %s", err, log.String())
+	}
+	for _, subject := range []string{"weir.events.Sales", "weir.events.salse", "weir.events.sales"} {
+		if _, err := s.broker.JetStream().Publish(t.Context(), subject, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.strays(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, log.String(),
+		`"level":"error"`, "subjects events were confirmed that no lane reads, on weir.events.Sales (1)",
+		`"level":"warn"`, "lanes events wait for lanes that the configuration does not have: salse (1)")
 }

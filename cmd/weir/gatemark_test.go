@@ -145,6 +145,39 @@ func TestH19AStrangeSubjectIsNoGap(t *testing.T) {
 	}
 }
 
+// Each priority is judged by its own ack floor.
+func TestH19AnEventOfHighPriorityThatWaitsIsNoGap(t *testing.T) {
+	t.Parallel()
+	s, _ := gated(t, filepath.Join(t.TempDir(), "store"))
+	qs, err := s.broker.Lane(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := consumer.Intent{Lane: "acme", Key: consumer.Key("acme", "/crm", "lead-0"), State: consumer.Ended, N: 1}
+	if _, err := s.ledger.Store(t.Context(), in, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.broker.PublishHigh(t.Context(), "acme", nil, []byte("unknown to the ledger"), ""); err != nil {
+		t.Fatal(err)
+	}
+	publishOnceMore(t, s.broker, []string{"a"})
+	for _, tt := range []struct {
+		queue consumer.Queue
+		gaps  int
+	}{{qs.Events, 0}, {qs.High, 1}} {
+		got, err := tt.queue.Fetch(1, 20*time.Second)
+		if err != nil || len(got) != 1 {
+			t.Fatalf("fetch: got %d messages, %v", len(got), err)
+		}
+		if err := got[0].Ack(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := s.guard.Scrub(t.Context()); err != nil || len(found) != tt.gaps {
+			t.Errorf("scrub: got %v, %v; want %d findings", found, err, tt.gaps)
+		}
+	}
+}
+
 // Streams that are put back on a new broker, without the one that holds the mark,
 // are as old as each other, and the new mark's stream is younger than they are.
 func TestH19StreamsPutBackWithoutTheMarkHoldTheLanes(t *testing.T) {
