@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -35,6 +36,13 @@ func (c *checklist) gateway(ctx context.Context, cfg *config.Config) {
 	}
 	if g.TLS.Cert != "" {
 		c.certificate(g.TLS, time.Now())
+	}
+	for _, ac := range cfg.Accounts {
+		for _, lc := range ac.Lanes {
+			if lc.CRM != nil {
+				c.add(checkOK, "gateway", "", "webhooks of %s are taken at %s/hooks/crm/%s/<secret>", lc.CRM.Kind, cmp.Or(g.PublicURL, g.Listen), lc.Name)
+			}
+		}
 	}
 	var who []string
 	for _, p := range publishers(cfg) {

@@ -185,14 +185,15 @@ func TestDoorFromPostToCall(t *testing.T) {
 	}
 }
 
-// doorThrough is a door whose broker is reached through a proxy.
-func doorThrough(t *testing.T, p *plant, s *service) (proxy *chaos.Proxy, base string) {
+// brokerThrough is a broker that is reached through a proxy.
+func brokerThrough(t *testing.T, s *service) (*chaos.Proxy, *broker.Broker) {
 	t.Helper()
 	u, err := url.Parse(s.embedded.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if proxy, err = chaos.NewProxy(u.Host); err != nil {
+	proxy, err := chaos.NewProxy(u.Host)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(background(t, proxy.Run))
@@ -201,6 +202,13 @@ func doorThrough(t *testing.T, p *plant, s *service) (proxy *chaos.Proxy, base s
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	return proxy, b
+}
+
+// doorThrough is a door whose broker is reached through a proxy.
+func doorThrough(t *testing.T, p *plant, s *service) (proxy *chaos.Proxy, base string) {
+	t.Helper()
+	proxy, b := brokerThrough(t, s)
 	l, err := openLedger(t.Context(), b.JetStream(), ledger.DefaultBudget)
 	if err != nil {
 		t.Fatal(err)

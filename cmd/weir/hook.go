@@ -34,11 +34,11 @@ type heard struct {
 const hookWait = 10 * time.Second
 
 // gateway takes events, and hears the webhooks of the lanes that have an address
-// for them.
+// for them: those of their providers, and those of CRMs.
 func (s *service) gateway() *gateway.Gateway {
 	gc := gateway.Config{
 		Listen: s.cfg.Gateway.Listen, Cert: s.cfg.Gateway.TLS.Cert, Key: s.cfg.Gateway.TLS.Key,
-		Secrets: make(map[string]schema.Secret), Door: s.door(),
+		Secrets: make(map[string]schema.Secret), Door: s.door(), CRMs: crms(s.cfg), PublicURL: s.cfg.Gateway.PublicURL,
 	}
 	for _, ac := range s.cfg.Accounts {
 		for _, lc := range ac.Lanes {

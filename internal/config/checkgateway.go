@@ -32,6 +32,7 @@ func (d *decoder) checkGateway(g *Gateway, lanes []laneBlock) {
 	d.existing("gateway.tls.cert", &g.TLS.Cert)
 	d.existing("gateway.tls.key", &g.TLS.Key)
 	d.checkPublishers(g, lanes)
+	d.checkPublic(g)
 	if !d.has("gateway.listen") {
 		d.add("gateway.listen", "is missing")
 		return
@@ -120,15 +121,19 @@ func (d *decoder) checkWebhook(path string, w Webhook) {
 	if !d.read(path) {
 		return
 	}
-	secret := path + ".secret"
-	if !d.has(secret) {
-		d.add(secret, "is missing")
-	}
-	d.longEnough(secret, w.Secret)
-	if s := w.Secret.Reveal(); s != "" && !inPath.MatchString(s) {
-		d.add(secret, "stands in an address: it may have letters, digits and - _ . ~ alone")
-	}
+	d.inAddress(path+".secret", w.Secret)
 	if !d.has("gateway") {
 		d.add(path, "needs gateway: {listen: 127.0.0.1:8090}, or nobody hears it")
+	}
+}
+
+// inAddress checks a secret that is the last part of an address.
+func (d *decoder) inAddress(path string, s schema.Secret) {
+	if !d.has(path) {
+		d.add(path, "is missing")
+	}
+	d.longEnough(path, s)
+	if text := s.Reveal(); text != "" && !inPath.MatchString(text) {
+		d.add(path, "stands in an address: it may have letters, digits and - _ . ~ alone")
 	}
 }

@@ -128,6 +128,7 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	d.batch(path+".batch", p, &lane)
 	d.doubt(path, p, &lane)
 	d.checkWebhook(path+".webhook", lane.Webhook)
+	d.checkCRM(path+".crm", lane.CRM, block.Rules)
 	if d.has(path+".weight") && !d.has(path+".account") {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}
@@ -222,23 +223,25 @@ func (d *decoder) routes(path string, blocks []routeBlock) *schema.Routes {
 	}
 	routes, err := schema.CompileRoutes(sources)
 	if err != nil {
-		d.routeErrors(path, err)
+		d.routeErrors(path, "", err)
 	}
 	return routes
 }
 
-func (d *decoder) routeErrors(path string, err error) {
+// routeErrors reports what is wrong with routes at path, without the beginning of
+// their own paths.
+func (d *decoder) routeErrors(path, beginning string, err error) {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked here, node by node
 	case *schema.RouteError:
-		if at := path + e.Path; !d.told(at) {
+		if at := path + strings.TrimPrefix(e.Path, beginning); !d.told(at) {
 			d.addAt(d.place(at), at, "%v", e.Err)
 		}
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {
-			d.routeErrors(path, inner)
+			d.routeErrors(path, beginning, inner)
 		}
 	case interface{ Unwrap() error }:
-		d.routeErrors(path, e.Unwrap())
+		d.routeErrors(path, beginning, e.Unwrap())
 	default:
 		d.addAt(d.place(path), path, "%v", err)
 	}

@@ -90,6 +90,9 @@ type Gateway struct {
 	Token Token `yaml:"token"`
 	// Publishers feed some lanes, each with a token of its own.
 	Publishers []Publisher `yaml:"publishers"`
+	// PublicURL is the listener's address as others have it, without a slash at
+	// its end; HubSpot signs it.
+	PublicURL string `yaml:"public_url"`
 	// BehindProxy says that TLS ends at a proxy before it; default false.
 	BehindProxy bool        `yaml:"behind_proxy"`
 	TLS         Certificate `yaml:"tls"`

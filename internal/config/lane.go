@@ -38,6 +38,8 @@ type Lane struct {
 	// Webhook is where the provider tells of conversations; without a secret
 	// nowhere.
 	Webhook Webhook `yaml:"webhook"`
+	// CRM is where a CRM tells of leads; nil: nowhere.
+	CRM *CRM `yaml:"crm"`
 	// Requests are those of the routes, as the file has them.
 	Requests []map[string]any `yaml:"-"`
 	// Routes are compiled from the block's routes; the first match wins.

@@ -70,7 +70,6 @@ type door struct {
 }
 
 func newDoor(lg zerolog.Logger, cfg Door) *door {
-	cfg.Patience = min(cmp.Or(cfg.Patience, patience), patience)
 	d := &door{lg: lg, cfg: cfg}
 	for _, p := range cfg.Publishers {
 		d.publishers = append(d.publishers, newPublisher(p, time.Now()))
@@ -81,7 +80,7 @@ func newDoor(lg zerolog.Logger, cfg Door) *door {
 
 // serve answers at /events and below.
 func (d *door) serve(w http.ResponseWriter, r *http.Request) {
-	defer d.rescue(w)
+	defer rescue(d.lg, w)
 	if r.Method == http.MethodOptions {
 		d.handshake(w, r)
 		return
@@ -105,10 +104,10 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request) {
 
 const methods = "GET, HEAD, OPTIONS, POST"
 
-// rescue answers for an event that made the door panic.
-func (d *door) rescue(w http.ResponseWriter) {
+// rescue answers for an event that made the gateway panic.
+func rescue(lg zerolog.Logger, w http.ResponseWriter) {
 	if p := recover(); p != nil {
-		d.lg.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("a request made the gateway panic")
+		lg.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("a request made the gateway panic")
 		refuse(w, problem{Status: http.StatusInternalServerError, Title: "A fault in Weir", Detail: "This request could not be processed because of a fault in Weir; its data may be unusual."})
 	}
 }

@@ -5,7 +5,8 @@
 //	GET     /events/<intent>[?lane=&at=]        what became of one
 //	GET     /events?source=&id=[&lane=]
 //	OPTIONS /events[/<lane>]                    the CloudEvents webhook handshake
-//	POST    /hooks/provider/<lane>/<secret>     webhooks
+//	POST    /hooks/provider/<lane>/<secret>     webhooks of the provider
+//	POST    /hooks/crm/<lane>/<secret>          webhooks of a CRM, which become events
 //
 // # Events
 //
@@ -25,7 +26,14 @@
 // crash leaves behind an event that is stored or is not; the publisher, who has
 // no answer, sends it again.
 //
-// # Webhooks
+// # Webhooks of CRMs
+//
+// A CRM shows the secret in the address, and what else it has: a signature, a user
+// and password, or a key. What it tells becomes events whose ids are made of its
+// own ids, so that a webhook that comes again is the same events. 200 means that
+// each of them is durable. A signature with a time is let in once.
+//
+// # Webhooks of providers
 //
 // The secret in the address is all that a sender has to know, for the providers
 // sign nothing. What a webhook says is believed by nobody (H13): it is handed to
@@ -93,6 +101,11 @@ type Config struct {
 	Secrets map[string]schema.Secret
 
 	Door Door
+	// CRMs are those that lanes hear, by lane; they publish to the Door's Queue.
+	CRMs map[string]CRM
+	// PublicURL is the gateway's address as its callers have it, without a slash at
+	// its end.
+	PublicURL string
 
 	Reading     time.Duration // a request may take to come in; default 15 s
 	Connections int           // that are served at one time; default 1,024
@@ -107,7 +120,10 @@ type Gateway struct {
 	nobody  [sha256.Size]byte // compared for a lane that is not there
 	busy    chan struct{}     // holds a token for each webhook at work
 	door    *door             // nil: there is none
+	crms    map[string]*crm
 	visits  visits
+
+	addresses map[string][sha256.Size]byte // the secrets of crms
 }
 
 // New returns a gateway that does not listen yet.
@@ -117,11 +133,18 @@ func New(lg zerolog.Logger, ear Ear, cfg Config) *Gateway {
 	g := &Gateway{
 		lg: lg, ear: ear, cfg: cfg,
 		secrets: make(map[string][sha256.Size]byte), busy: make(chan struct{}, mostHooks),
+		addresses: make(map[string][sha256.Size]byte), crms: make(map[string]*crm),
 	}
+	cfg.Door.Patience = min(cmp.Or(cfg.Door.Patience, patience), patience)
 	_, _ = rand.Read(g.nobody[:]) // never fails
 	for lane, secret := range cfg.Secrets {
 		if secret != "" { // an empty one would let everybody in
-			g.secrets[lane] = sha256.Sum256([]byte(secret.Reveal()))
+			g.secrets[lane] = address(secret)
+		}
+	}
+	for lane, c := range cfg.CRMs {
+		if c.Secret != "" {
+			g.addresses[lane], g.crms[lane] = address(c.Secret), newCRM(lg, lane, c, cfg.PublicURL, cfg.Door)
 		}
 	}
 	if len(cfg.Door.Publishers) > 0 {
@@ -159,6 +182,7 @@ func (g *Gateway) Handler() http.Handler {
 func (g *Gateway) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hooks/provider/{lane}/{secret}", g.hook)
+	mux.HandleFunc("/hooks/crm/{lane}/{secret}", g.crmHook)
 	if g.door != nil {
 		mux.HandleFunc("/events", g.door.serve)
 		mux.HandleFunc("/events/{name}", g.door.serve)
@@ -175,7 +199,7 @@ func (g *Gateway) hook(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Webhooks are sent by POST."})
 		return
-	case !g.knows(lane, r.PathValue("secret")):
+	case !g.knows(g.secrets, lane, r.PathValue("secret")):
 		nowhere(w)
 		return
 	case compressed(r):
@@ -201,8 +225,8 @@ func (g *Gateway) hook(w http.ResponseWriter, r *http.Request) {
 
 // knows reports whether this is the lane's secret, in the same time whatever is
 // wrong.
-func (g *Gateway) knows(lane, secret string) bool {
-	want, ok := g.secrets[lane]
+func (g *Gateway) knows(secrets map[string][sha256.Size]byte, lane, secret string) bool {
+	want, ok := secrets[lane]
 	if !ok {
 		want = g.nobody
 	}
