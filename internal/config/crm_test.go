@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -125,5 +126,31 @@ func TestLoadBrokerWantsNoSecretOfACRM(t *testing.T) {
 		if _, err := config.LoadBroker(name, hookEnv); err != nil {
 			t.Errorf("%s: got %v, want it to load", block, err)
 		}
+	}
+}
+
+// The page's examples are right.
+func TestCRMPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/crm.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, part := range strings.Split(string(page), "```yaml\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		if strings.HasPrefix(block, "crm:") { // a lane's
+			indented := strings.TrimSuffix(strings.ReplaceAll(block, "\n", "\n    "), "    ")
+			block = crmGateway + edit(t, small, "limit: 20\n", indented)
+		} else { // a file without the provider
+			block = edit(t, block, "    crm:", "    provider: oration\n    url: https://voice.example/api/v2\n    auth: {api_key: {env: KEY}, workspace_id: {env: WORKSPACE}}\n    limit: 20\n    crm:")
+		}
+		if _, err := config.Parse("weir.yaml", []byte(block), hookEnv); err != nil {
+			t.Errorf("%v in\n%s", err, block)
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("got %d examples, want 2", n)
 	}
 }

@@ -223,37 +223,43 @@ func TestCRMWebhooksBecomeEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q := &queue{}
-			h := crmHandler(t, q)
-			a := answered(t, h, crmRequest(tc.lane, tc.body))
-			if tc.status == 0 {
-				tc.status = 200
-			}
-			if a.status != tc.status {
-				t.Fatalf("got %d %s, want %d", a.status, a.body, tc.status)
-			}
-			if tc.status != 200 {
-				a.isRefusal(t, tc.status)
-			} else if tc.detail != "" {
-				a.Detail = a.Events[0].Detail
-			}
-			if !strings.Contains(a.Detail, tc.detail) || strings.Contains(a.body, "5550") {
-				t.Errorf("got %s, want %q in it and no number", a.body, tc.detail)
-			}
-			var got []string
-			for _, m := range q.taken() {
-				got = append(got, bodyHash.ReplaceAllString(told(t, m), "HASH"))
-			}
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("events (-want +got):\n%s", diff)
-			}
-			// What comes again, signed anew, is the same events.
-			r := crmRequest(tc.lane, tc.body)
-			sign(r, tc.lane, tc.body, time.Now().Add(2*time.Second))
-			if b := answered(t, h, r); b.status != tc.status || len(q.taken()) != len(tc.want) {
-				t.Errorf("again: got %d and %d events, want %d and %d", b.status, len(q.taken()), tc.status, len(tc.want))
-			}
+			synctest.Test(t, func(t *testing.T) { crmTells(t, tc.lane, tc.body, tc.status, tc.detail, tc.want) })
 		})
+	}
+}
+
+// crmTells sends a body twice, and compares what became of it.
+func crmTells(t *testing.T, lane, body string, status int, detail string, want []string) {
+	t.Helper()
+	q := &queue{}
+	h := crmHandler(t, q)
+	a := answered(t, h, crmRequest(lane, body))
+	if status == 0 {
+		status = 200
+	}
+	if a.status != status {
+		t.Fatalf("got %d %s, want %d", a.status, a.body, status)
+	}
+	if status != 200 {
+		a.isRefusal(t, status)
+	} else if detail != "" {
+		a.Detail = a.Events[0].Detail
+	}
+	if !strings.Contains(a.Detail, detail) || strings.Contains(a.body, "5550") {
+		t.Errorf("got %s, want %q in it and no number", a.body, detail)
+	}
+	var got []string
+	for _, m := range q.taken() {
+		got = append(got, bodyHash.ReplaceAllString(told(t, m), "HASH"))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	// What comes again, signed anew, is the same events.
+	r := crmRequest(lane, body)
+	sign(r, lane, body, time.Now().Add(2*time.Second))
+	if b := answered(t, h, r); b.status != status || len(q.taken()) != len(want) {
+		t.Errorf("again: got %d and %d events, want %d and %d", b.status, len(q.taken()), status, len(want))
 	}
 }
 
@@ -264,16 +270,18 @@ func TestCRMAttemptsAreOneEvent(t *testing.T) {
 		"hub":  {"[" + hubPhone + "]", "[" + strings.NewReplacer(`"attemptNumber":0`, `"attemptNumber":3`, `"eventId":2`, `"eventId":9`).Replace(hubPhone) + "]"},
 		"pipe": {pipeCreate, strings.Replace(pipeCreate, `"attempt":1`, `"attempt":3`, 1)},
 	} {
-		q := &queue{}
-		h := crmHandler(t, q)
-		for _, body := range bodies {
-			if a := answered(t, h, crmRequest(lane, body)); a.status != 200 || a.Events[0].Lane != lane {
-				t.Errorf("%s: got %d %s", lane, a.status, a.body)
+		synctest.Test(t, func(t *testing.T) {
+			q := &queue{}
+			h := crmHandler(t, q)
+			for _, body := range bodies {
+				if a := answered(t, h, crmRequest(lane, body)); a.status != 200 || a.Events[0].Lane != lane {
+					t.Errorf("%s: got %d %s", lane, a.status, a.body)
+				}
 			}
-		}
-		if got := len(q.taken()); got != 1 {
-			t.Errorf("%s: got %d events, want 1", lane, got)
-		}
+			if got := len(q.taken()); got != 1 {
+				t.Errorf("%s: got %d events, want 1", lane, got)
+			}
+		})
 	}
 }
 
@@ -325,19 +333,21 @@ func TestCRMLocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q := &queue{}
-			r := crmRequest(tc.lane, tc.body)
-			tc.change(r)
-			a := answered(t, crmHandler(t, q), r)
-			if a.status != tc.status {
-				t.Fatalf("got %d %s, want %d", a.status, a.body, tc.status)
-			}
-			if tc.status != 200 {
-				a.isRefusal(t, tc.status)
-			}
-			if tc.status != 200 && len(q.taken()) != 0 || strings.Contains(a.body, "0123456789") {
-				t.Errorf("got %d events and %s", len(q.taken()), a.body)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				q := &queue{}
+				r := crmRequest(tc.lane, tc.body)
+				tc.change(r)
+				a := answered(t, crmHandler(t, q), r)
+				if a.status != tc.status {
+					t.Fatalf("got %d %s, want %d", a.status, a.body, tc.status)
+				}
+				if tc.status != 200 {
+					a.isRefusal(t, tc.status)
+				}
+				if tc.status != 200 && len(q.taken()) != 0 || strings.Contains(a.body, "0123456789") {
+					t.Errorf("got %d events and %s", len(q.taken()), a.body)
+				}
+			})
 		})
 	}
 }
@@ -405,32 +415,34 @@ func TestCRMWithoutTheBrokersWord(t *testing.T) {
 	second := strings.Replace(hubCreation, `"objectId":123`, `"objectId":124`, 1)
 	body := "[" + hubCreation + "," + second + "," + hubPhone + "]"
 	for err, status := range map[error]int{errors.New("away: +14155550123"): 503, gateway.ErrFull: 503, gateway.ErrTooLarge: 413} {
-		q := &queue{fail: func(ev event.Event) error {
-			if ev.ID() == "created.124" {
-				return err
+		synctest.Test(t, func(t *testing.T) {
+			q := &queue{fail: func(ev event.Event) error {
+				if ev.ID() == "created.124" {
+					return err
+				}
+				return nil
+			}}
+			h := crmHandler(t, q)
+			a := answered(t, h, crmRequest("hub", body))
+			a.isRefusal(t, status)
+			want := []int{200, 503, 503}
+			if status == 413 {
+				want = []int{200, 413, 200}
 			}
-			return nil
-		}}
-		h := crmHandler(t, q)
-		a := answered(t, h, crmRequest("hub", body))
-		a.isRefusal(t, status)
-		want := []int{200, 503, 503}
-		if status == 413 {
-			want = []int{200, 413, 200}
-		}
-		var got []int
-		for _, e := range a.Events {
-			got = append(got, e.Status)
-		}
-		if diff := cmp.Diff(want, got); diff != "" || strings.Contains(a.body, "5550") {
-			t.Errorf("%v (-want +got):\n%s%s", err, diff, a.body)
-		}
-		q.fail = nil
-		r := crmRequest("hub", body)
-		sign(r, "hub", body, time.Now().Add(time.Second))
-		if a := answered(t, h, r); a.status != 200 || len(q.taken()) != 3 {
-			t.Errorf("%v, again: got %d and %d events, want 3", err, a.status, len(q.taken()))
-		}
+			var got []int
+			for _, e := range a.Events {
+				got = append(got, e.Status)
+			}
+			if diff := cmp.Diff(want, got); diff != "" || strings.Contains(a.body, "5550") {
+				t.Errorf("%v (-want +got):\n%s%s", err, diff, a.body)
+			}
+			q.fail = nil
+			r := crmRequest("hub", body)
+			sign(r, "hub", body, time.Now().Add(time.Second))
+			if a := answered(t, h, r); a.status != 200 || len(q.taken()) != 3 {
+				t.Errorf("%v, again: got %d and %d events, want 3", err, a.status, len(q.taken()))
+			}
+		})
 	}
 }
 
