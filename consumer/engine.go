@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -178,6 +179,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	loops.Wait()
 	e.shut()
 	e.work.Wait()
+	for _, ln := range e.lanes { // whoever is next need not wait
+		ln.recall(math.MaxInt)
+	}
 	return nil
 }
 
