@@ -48,7 +48,11 @@ const passTries = 5
 
 // compare compares the state with its mark once.
 func (s *service) compare(ctx context.Context) error {
-	g, err := guard.Open(ctx, s.lg, s.broker, s.guarded())
+	cfg, err := s.guarded(ctx)
+	if err != nil {
+		return err
+	}
+	g, err := guard.Open(ctx, s.lg, s.broker, cfg)
 	if err != nil {
 		return err
 	}
@@ -68,18 +72,23 @@ func (s *service) compare(ctx context.Context) error {
 	return g.Accept(ctx)
 }
 
-// guarded says what the guard looks after.
-func (s *service) guarded() guard.Config {
+// guarded says what the guard looks after: the lanes that only another replica's
+// file has, too.
+func (s *service) guarded(ctx context.Context) (guard.Config, error) {
+	lanes, err := s.everyLane(ctx)
+	if err != nil {
+		return guard.Config{}, err
+	}
 	cfg := guard.Config{
 		Ledger: ledger.Stream, Removed: ledger.Removed,
 		Events: broker.StreamEvents, Outcomes: broker.StreamOutcomes,
 		Others: []string{broker.StreamLater, broker.StreamDead}, Shelf: broker.StreamLanes,
-		Lanes: s.lanes(), Keep: s.cfg.Ledger.Keep - 24*time.Hour, // clocks may differ a little
+		Lanes: lanes, Keep: s.cfg.Ledger.Keep - 24*time.Hour, // clocks may differ a little
 	}
 	if s.embedded != nil {
 		cfg.File = filepath.Join(s.cfg.Embedded.Dir, markFile)
 	}
-	return cfg
+	return cfg, nil
 }
 
 // holdAll holds every lane.
@@ -187,6 +196,8 @@ func (s *service) everyLane(ctx context.Context) ([]string, error) {
 
 // setGate obeys a lane's gate.
 func (s *service) setGate(lane string, g broker.Gate) {
+	s.switching.Lock()
+	defer s.switching.Unlock()
 	why := ""
 	if g.Held {
 		why = g.Why
@@ -195,6 +206,16 @@ func (s *service) setGate(lane string, g broker.Gate) {
 	if e := s.engine(lane); e != nil {
 		setGate(e, lane, g)
 	}
+	if g.Held && s.allHeld() && s.ledger != nil {
+		s.ledger.Accept() // perhaps another replica saw that it has lost entries: said once
+	}
+}
+
+// allHeld reports whether each lane of the file is held.
+func (s *service) allHeld() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.lanes(), func(lane string) bool { return s.held[lane] == "" })
 }
 
 // setGate makes an engine obey a lane's gate.

@@ -41,7 +41,10 @@ func TestH19AMarkWhoseAnswerWasLostIsNobodyElses(t *testing.T) {
 	t.Parallel()
 	s, _ := gated(t, filepath.Join(t.TempDir(), "store"))
 	d := &deaf{Broker: s.broker, lost: make(chan struct{})}
-	cfg := s.guarded()
+	cfg, err := s.guarded(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg.File, cfg.Every = "", 10*time.Millisecond
 	g, err := guard.Open(t.Context(), zerolog.Nop(), d, cfg)
 	if err != nil {
@@ -87,7 +90,10 @@ func TestH19AMarkWhoseAnswerWasLostIsNobodyElses(t *testing.T) {
 func TestH19AFormerOwnersLastMarkIsNoFailure(t *testing.T) {
 	t.Parallel()
 	s, _ := gated(t, filepath.Join(t.TempDir(), "store"))
-	cfg := s.guarded()
+	cfg, err := s.guarded(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg.File = ""
 	former, err := guard.Open(t.Context(), zerolog.Nop(), s.broker, cfg)
 	if err == nil {

@@ -223,21 +223,34 @@ func (s *service) engineFor(ctx context.Context, ac config.Account, t *owner.Ter
 // switches obeys the pauses and gates as they are now, and reports whether they
 // could be read before ctx ended.
 func (s *service) switches(ctx context.Context, engine *consumer.Engine) (bool, error) {
-	pauses, err := learn(ctx, s.lg, "pauses", s.broker.Pauses)
-	if err != nil || ctx.Err() != nil {
-		return false, err
+	_, err := learn(ctx, s.lg, "pauses and gates", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.obey(ctx, engine)
+	})
+	return err == nil && ctx.Err() == nil, err
+}
+
+// obey reads the switches once.
+func (s *service) obey(ctx context.Context, engine *consumer.Engine) error {
+	s.switching.RLock()
+	defer s.switching.RUnlock()
+	pauses, err := s.broker.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	gates, err := s.broker.Gates(ctx)
+	if err != nil {
+		return err
+	}
+	if s.atSwitch != nil {
+		s.atSwitch()
 	}
 	for lane, p := range pauses {
 		engine.SetPause(lane, pause(&p))
 	}
-	gates, err := learn(ctx, s.lg, "gates", s.broker.Gates)
-	if err != nil || ctx.Err() != nil {
-		return false, err
-	}
 	for lane, g := range gates {
 		setGate(engine, lane, g)
 	}
-	return true, nil
+	return nil
 }
 
 // learn asks the broker for something, however long it takes to tell it.
@@ -299,6 +312,8 @@ func (s *service) claimed() (n int) {
 
 // setPause obeys a lane's pause.
 func (s *service) setPause(lane string, p *broker.PauseRecord) {
+	s.switching.Lock()
+	defer s.switching.Unlock()
 	if e := s.engine(lane); e != nil {
 		e.SetPause(lane, pause(p))
 	}

@@ -36,7 +36,12 @@ type service struct {
 	room      room
 	clock     *consumer.Clock
 
-	atGate func() // for tests: between the comparison and its acceptance
+	atGate   func() // for tests: between the comparison and its acceptance
+	atSwitch func() // for tests: between the reading of the gates and its effect
+
+	// What an engine that begins reads of the switches is obeyed before anything
+	// that is told of them later: read-locked from the reading to its effect.
+	switching sync.RWMutex
 
 	mu      sync.Mutex
 	guard   *guard.Guard                // nil while another one looks after the state
@@ -254,22 +259,40 @@ func (s *service) keep() time.Duration {
 // could not remove it tries again.
 func (s *service) trim(ctx context.Context) {
 	for {
-		for _, lane := range s.lanes() {
-			if s.holds(lane) != "" {
-				continue // what is there may be needed to tell what was done
-			}
-			err := s.broker.Trim(ctx, lane, s.keep())
-			if err == nil && s.clock.Trusted() == nil {
-				err = s.prune(ctx, lane, time.Now())
-			}
-			if err != nil && ctx.Err() == nil {
-				s.lg.Warn().Err(err).Str("lane", lane).Msg("what is old was not removed")
-			}
+		if err := s.trimAll(ctx); err != nil && ctx.Err() == nil {
+			s.lg.Warn().Err(err).Msg("what is old was not removed")
 		}
 		if sleep(ctx, 10*time.Minute) != nil {
 			return
 		}
 	}
+}
+
+// trimAll removes what is old of every lane, also of those that only another
+// replica's file has: there is nobody else who does.
+func (s *service) trimAll(ctx context.Context) error {
+	lanes, err := s.everyLane(ctx)
+	if err != nil {
+		return err
+	}
+	gates, err := s.broker.Gates(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, lane := range lanes {
+		if gates[lane].Held || s.holds(lane) != "" {
+			continue // what is there may be needed to tell what was done
+		}
+		err := s.broker.Trim(ctx, lane, s.keep())
+		if err == nil && s.clock.Trusted() == nil {
+			err = s.prune(ctx, lane, time.Now())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("lane %s: %w", lane, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // prune removes what the ledger need not remember any more. It comes after the

@@ -105,7 +105,9 @@ func (g *Guard) readable(ctx context.Context) ([]Finding, error) {
 		var n, last uint64
 		err = g.read(ctx, reading{stream: g.cfg.Ledger, filter: ">", headers: true}, func(m message) error {
 			n++
-			last = m.sequence
+			if last = m.sequence; n+was.Missing >= is.claimed && last >= is.last {
+				return errEnd // what is newer other replicas have just written, and go on
+			}
 			return nil
 		})
 		if err != nil {
