@@ -59,6 +59,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // limits, or its disk failed. Asking again does not help.
 const storeFailed jetstream.ErrorCode = 10077
 
+// inProcess is the broker's code for a message whose earlier copy waits for the
+// quorum of a replicated stream, and is stored or dropped in the end.
+const inProcess jetstream.ErrorCode = 10158
+
 // transient reports whether the broker may answer otherwise if it is asked
 // again: anything but its own definite refusals.
 func transient(err error) bool {
@@ -69,7 +73,7 @@ func transient(err error) bool {
 		return false
 	}
 	e, ok := errors.AsType[*jetstream.APIError](err)
-	return !ok || e.Code == 503 && e.ErrorCode != storeFailed
+	return !ok || e.Code == 503 && e.ErrorCode != storeFailed || e.ErrorCode == inProcess
 }
 
 // noPeers is the broker's code for a stream or consumer that has not enough servers

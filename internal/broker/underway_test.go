@@ -19,6 +19,13 @@ import (
 // write to the key waits for the quorum.
 func occupied(t *testing.T, key string, n int) *broker.Broker {
 	t.Helper()
+	return refusing(t, "$KV.WEIR_LANES."+key, n, `{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"KV_WEIR_LANES","seq":0}`)
+}
+
+// refusing returns a connection to a broker that refuses the next n messages to a
+// subject with this answer.
+func refusing(t *testing.T, subject string, n int, answer string) *broker.Broker {
+	t.Helper()
 	s := started(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 30})
 	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{
 		URL: s.ClientURL(), Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20},
@@ -27,12 +34,12 @@ func occupied(t *testing.T, key string, n int) *broker.Broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close(context.Background()) })
-	subject, nc := "$KV.WEIR_LANES."+key, b.JetStream().Conn()
+	nc := b.JetStream().Conn()
 	_, err = nc.Subscribe("under.way", func(m *nats.Msg) {
 		if n--; n == 0 {
 			s.GlobalAccount().RemoveMapping(subject)
 		}
-		_ = m.Respond([]byte(`{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"KV_WEIR_LANES","seq":0}`))
+		_ = m.Respond([]byte(answer))
 	})
 	if err = errors.Join(err, b.Provision(t.Context()), nc.Flush(), s.GlobalAccount().AddMapping(subject, "under.way")); err != nil {
 		t.Fatal(err)
@@ -72,6 +79,17 @@ func TestFault19AKeyBehindAnother(t *testing.T) {
 	}
 	if _, err := b.WriteKey(t.Context(), "own.replica.a", []byte("2"), revision-1, 0); !errors.Is(err, consumer.ErrConflict) {
 		t.Errorf("write at an old revision: got %v, want ErrConflict", err)
+	}
+}
+
+// TestFault19AnEventBehindItself publishes an event whose earlier copy, of which
+// nobody heard in time, waits for the quorum: that is no refusal.
+func TestFault19AnEventBehindItself(t *testing.T) {
+	t.Parallel()
+	b := refusing(t, "weir.events.acme", 3, `{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"},"stream":"WEIR_EVENTS","seq":0}`)
+	placed, err := b.PublishEvent(t.Context(), "acme", nil, []byte("{}"), "1")
+	if err != nil || placed.Sequence != 1 || placed.Duplicate {
+		t.Errorf("got %v, %v; want the first place", placed, err)
 	}
 }
 
