@@ -183,6 +183,18 @@ func (s *service) hold(ctx context.Context, found []guard.Finding) error {
 	return nil
 }
 
+// holdWhile is hold for what was found while held is nil. Whoever stood still for
+// long compares with what was there before others removed what is old: to him that
+// looks like a loss.
+func (s *service) holdWhile(held func() error) func(context.Context, []guard.Finding) error {
+	return func(ctx context.Context, found []guard.Finding) error {
+		if err := held(); err != nil {
+			return err
+		}
+		return s.hold(ctx, found)
+	}
+}
+
 // everyLane returns the lanes of the configuration, and those that ran before.
 func (s *service) everyLane(ctx context.Context) ([]string, error) {
 	ran, err := s.broker.Ran(ctx)
@@ -249,11 +261,11 @@ const (
 
 // scrub reads everything, now and then, until ctx ends, and holds the lanes that
 // something is missing of.
-func (s *service) scrub(ctx context.Context) {
+func (s *service) scrub(ctx context.Context, hold func(context.Context, []guard.Finding) error) {
 	for wait := scrubAfter; sleep(ctx, wait) == nil; wait = scrubEvery {
 		found, err := s.guard.Scrub(ctx)
 		if err == nil && len(found) > 0 {
-			err = s.hold(ctx, found)
+			err = hold(ctx, found)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.lg.Warn().Err(err).Msg("the state was not compared in full; it will be tomorrow")

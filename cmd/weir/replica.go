@@ -122,9 +122,10 @@ func (s *service) keepState(ctx context.Context, t *owner.Term) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.scrub(working) })
+	hold := s.holdWhile(t.Held)
+	wg.Go(func() { s.scrub(working, hold) })
 	wg.Go(func() { s.trim(working) })
-	err := s.guard.Run(ctx, s.hold)
+	err := s.guard.Run(ctx, hold)
 	stop()
 	wg.Wait()
 	return excused(ctx, t, err)

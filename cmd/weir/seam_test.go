@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/guard"
 	"github.com/weirhq/weir/internal/ledger"
+	"github.com/weirhq/weir/internal/owner"
 	"github.com/weirhq/weir/schema"
 )
 
@@ -207,5 +209,57 @@ func TestTheStateIsComparedWhileOthersWrite(t *testing.T) {
 	}
 	if found, err := g.Check(t.Context()); err != nil || len(found) > 0 || n >= most {
 		t.Errorf("got %v, %v after %d writes of others; want nothing, soon", found, err, n)
+	}
+}
+
+// A replica that looked after the state stood still, and another one removed what
+// is old meanwhile. When the first one wakes up that looks like a loss to it, and
+// holds nothing: it does not look after the state any more.
+func TestH12AKeeperThatWakesUpHoldsNothing(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		held error
+		want bool
+	}{"another one's": {owner.ErrTaken, false}, "still its own": {nil, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := gated(t, filepath.Join(t.TempDir(), "store"))
+			s.dismiss()
+			ended(t, s, 0, 10)
+			cfg, err := s.guarded(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.File, cfg.Every = "", 10*time.Millisecond
+			var guards [2]*guard.Guard // one after the other
+			for i := range guards {
+				if guards[i], err = guard.Open(t.Context(), s.lg, s.broker, cfg); err == nil {
+					err = guards[i].Accept(t.Context())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n, err := s.ledger.Prune(t.Context(), "acme", time.Now().Add(time.Minute), guards[1].Remove); err != nil || n != 9 {
+				t.Fatalf("got %d removed, %v", n, err)
+			}
+			hold, seen := s.holdWhile(func() error { return tt.held }), make(chan struct{})
+			var once sync.Once
+			ctx, cancel := context.WithCancel(t.Context())
+			ran := make(chan struct{})
+			go func() {
+				defer close(ran)
+				_ = guards[0].Run(ctx, func(ctx context.Context, found []guard.Finding) error {
+					defer once.Do(func() { close(seen) })
+					return hold(ctx, found)
+				})
+			}()
+			within(t, patience, "the loss that is none to be seen", seen)
+			cancel()
+			within(t, patience, "the guard to end", ran)
+			if got := whyHeld(t, s) != ""; got != tt.want {
+				t.Errorf("held: got %v, want %v", got, tt.want)
+			}
+		})
 	}
 }
