@@ -249,7 +249,7 @@ func (a *account) probe(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	_, err = a.cfg.Provider.Conversation(ctx, uuid.NewString())
+	_, err = a.conversation(ctx, uuid.NewString())
 	switch {
 	case err == nil, errors.Is(err, ErrNotFound):
 		done(ratelimiter.Success)

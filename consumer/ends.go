@@ -134,7 +134,7 @@ const clockSkew = time.Minute
 // for by itself: a list may show part of it only, and be late.
 func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 	began := time.Now()
-	list, err := a.cfg.Provider.(Lister).Conversations(ctx, since.Add(-clockSkew))
+	list, err := a.conversations(ctx, since.Add(-clockSkew))
 	shown := make(map[string]Conversation, len(list))
 	for _, conv := range list {
 		shown[conv.ID] = conv

@@ -199,7 +199,7 @@ func (a *account) shut(now time.Time, why error) {
 // webhooks' address chooses it.
 func (a *account) ask(ctx context.Context, p *pool, id string) (Conversation, error) {
 	began := time.Now()
-	conv, err := a.cfg.Provider.Conversation(ctx, id)
+	conv, err := a.conversation(ctx, id)
 	now := time.Now()
 	a.compare(conv.Header, began, now)
 	a.mu.Lock()

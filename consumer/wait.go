@@ -160,7 +160,7 @@ func (e *Engine) watchClock(ctx context.Context) {
 // askTime asks for a conversation that does not exist, for the date of the answer.
 func (a *account) askTime(ctx context.Context) {
 	sent := time.Now()
-	conv, _ := a.cfg.Provider.Conversation(ctx, uuid.NewString())
+	conv, _ := a.conversation(ctx, uuid.NewString())
 	a.compare(conv.Header, sent, time.Now())
 }
 
