@@ -140,7 +140,7 @@ func (r *laneRow) owned(s owner.Standing) {
 		r.Owner, r.Epoch = s.Holder, s.Epoch
 	}
 	if r.State == notRunning && r.Why == "" && s.Alive {
-		r.Why = "its owner does not answer; another weir serve takes over when the lease has run out"
+		r.Why = "its owner does not answer; another weir serve takes over when the lease has run out, unless the owner runs and its file has no such lane"
 	}
 }
 
