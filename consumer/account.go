@@ -142,7 +142,7 @@ func (a *account) count(ctx context.Context) bool {
 func (a *account) recover(ctx context.Context) error {
 	for _, ln := range a.lanes {
 		now := time.Now()
-		var dropped []Intent
+		var dropped, emerged []Intent
 		var started []string
 		for entry, err := range a.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, a.e.earliest(now).Add(-a.cfg.MaxCall-lateEnds)) {
 			if errors.Is(err, ErrStrange) {
@@ -161,8 +161,12 @@ func (a *account) recover(ctx context.Context) error {
 			if entry.Intent.droppedAfter(a.e.earliest(now).Add(-dedupe)) {
 				dropped = append(dropped, entry.Intent)
 			}
+			if entry.Intent.emergedAfter(a.e.earliest(now).Add(-dedupe)) {
+				emerged = append(emerged, entry.Intent)
+			}
 		}
 		a.e.work.Go(func() { ln.repeat(ctx, dropped) })
+		a.e.work.Go(func() { ln.retell(ctx, emerged) })
 		a.e.work.Go(func() { ln.relook(ctx, started) })
 	}
 	a.mu.Lock()

@@ -200,14 +200,51 @@ func (a *account) follow(ln *lane, in Intent) {
 
 // discover follows a conversation that is in the ledger and not in our books: a
 // former owner of the account, which stood still for long, wrote it down after
-// this one had counted the slots in use, and acknowledged its message.
-func (a *account) discover(ln *lane, in Intent) {
+// this one had counted the slots in use, and acknowledged its message. It reports
+// whether that was so.
+func (a *account) discover(ln *lane, in Intent) bool {
 	a.mu.Lock()
 	s := a.slots[a.keyOf(in, in.made())]
 	known := s != nil && s.conversation != "" && !s.doubt
 	a.mu.Unlock()
 	if !known {
 		a.follow(ln, in)
+	}
+	return !known
+}
+
+// emergedAfter reports whether a conversation was written down after t of an event
+// that was in doubt or over, so that its message may have been acknowledged before.
+func (in Intent) emergedAfter(t time.Time) bool {
+	for i, line := range in.History {
+		if line.State != Created || !line.At.After(t) {
+			continue
+		}
+		if i == 0 {
+			return in.N > len(in.History) // what was before is not known any more
+		}
+		switch in.History[i-1].State {
+		case Started, Waiting:
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// retell tells again that conversations exist: who wrote them down may have died
+// before it told, and no message stands behind them.
+func (ln *lane) retell(ctx context.Context, emerged []Intent) {
+	for _, in := range emerged {
+		err := ln.e.persist(ctx, func(ctx context.Context) error {
+			return errors.Join(ln.publish(ctx, in, Created, nil), ln.discard(ctx, in))
+		})
+		if err != nil {
+			ln.lg.Error().Err(err).Str("intent", in.Key).Msg("the outcome of a conversation that was found late could not be published")
+		}
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }
 
@@ -230,8 +267,8 @@ func (ln *lane) relook(ctx context.Context, started []string) {
 			ln.lg.Warn().Err(err).Str("intent", key).Msg("look at an event that was under way at the take-over; the sweep does it")
 			continue
 		}
-		if in.State == Created {
-			ln.a.discover(ln, in)
+		if in.State == Created && ln.a.discover(ln, in) {
+			ln.retell(ctx, []Intent{in})
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/weirhq/weir/consumer"
 )
 
@@ -32,5 +34,38 @@ func TestANextOwnerNeedNotWaitForWhatFoundNoSlot(t *testing.T) {
 			}
 		})
 		p.stop(t)
+	})
+}
+
+// An event came into doubt under its new owner, and was acknowledged. The former
+// owner wakes, writes its conversation down, and dies before it has told anybody:
+// whoever comes next tells it.
+func TestWhatEmergedFromADoubtIsTold(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		key := w.lead("0001")
+		one := w.start(t, &process{}, nil)
+		time.Sleep(50 * time.Millisecond) // the request is on its way
+		w.do(func() { one.stands = time.Now().Add(10 * time.Minute) })
+		two := w.start(t, &process{}, nil)
+		time.Sleep(9 * time.Minute)
+		if got := w.state(key); got != consumer.Doubt || w.unacked() != 0 {
+			t.Fatalf("under the new owner: got %s with %d messages left, want a doubt and none", got, w.unacked())
+		}
+		two.stop(t)
+		w.do(func() { w.mute = true })
+		time.Sleep(time.Minute + time.Second)
+		w.do(func() { one.dead = true })
+		if got := w.state(key); got != consumer.Created {
+			t.Fatalf("when the former owner woke: got %s, want created", got)
+		}
+		one.stop(t)
+		w.do(func() { w.mute = false })
+		three := w.start(t, &process{}, nil)
+		time.Sleep(3 * time.Minute)
+		if diff := cmp.Diff(map[string]int{"created": 1, "doubt": 1, "ended": 1}, w.kinds()); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		three.stop(t)
 	})
 }

@@ -67,7 +67,9 @@ func (ln *lane) sweep(ctx context.Context, now time.Time) error {
 		case in.State == Waiting && in.Later && now.Sub(in.NotBefore) > overdue:
 			errs = append(errs, ln.restore(ctx, in))
 		case in.State == Created && now.Sub(in.Claimed) < ln.a.cfg.MaxCall+lateEnds:
-			ln.a.discover(ln, in)
+			if ln.a.discover(ln, in) {
+				ln.retell(ctx, []Intent{in})
+			}
 		case in.State == Cancelled && ln.isUntold(in.Key):
 			ln.repeat(ctx, []Intent{in})
 		}
