@@ -15,25 +15,37 @@ import (
 // as the leader has them, in the order of their revisions. Data is nil if the key
 // is gone; removed says that somebody removed it, rather than that it ran out.
 func (b *Broker) Keys(ctx context.Context, prefix string, from uint64, seen func(key string, revision uint64, data []byte, removed bool, at time.Time)) error {
+	err := b.newest(ctx, lanesPrefix+prefix+">", from, func(m *jetstream.RawStreamMsg) {
+		r := newRecord(m)
+		seen(strings.TrimPrefix(m.Subject, lanesPrefix), r.revision, r.data, r.removed, m.Time)
+	})
+	if err != nil {
+		return fmt.Errorf("read the keys %s: %w", prefix, err)
+	}
+	return nil
+}
+
+// newest calls each with the newest message of each key of WEIR_LANES whose subject
+// matches filter and that was written at or after the revision from, in the order
+// of their revisions. It asks the leader for one after the other.
+func (b *Broker) newest(ctx context.Context, filter string, from uint64, each func(*jetstream.RawStreamMsg)) error {
 	s, err := b.stream(ctx, StreamLanes)
 	if err != nil {
 		return err
 	}
-	filter := jetstream.WithGetMsgSubject(lanesPrefix + prefix + ">")
 	for next := max(from, 1); ; {
 		var m *jetstream.RawStreamMsg
 		err := once(ctx, func(ctx context.Context) (err error) {
-			m, err = s.GetMsg(ctx, next, filter)
+			m, err = s.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
 			return err
 		})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read the keys %s: %w", prefix, err)
+			return err
 		}
-		r := newRecord(m)
-		seen(strings.TrimPrefix(m.Subject, lanesPrefix), r.revision, r.data, r.removed, m.Time)
+		each(m)
 		next = m.Sequence + 1
 	}
 }

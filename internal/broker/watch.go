@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -57,30 +56,11 @@ type keyWatch struct {
 
 // poll tells what is new since the last poll.
 func (w *keyWatch) poll(ctx context.Context) error {
-	s, err := w.b.stream(ctx, StreamLanes)
-	if err != nil {
-		return err
-	}
-	for {
-		m, err := w.read(ctx, s)
-		if err != nil || m == nil {
-			return err
-		}
+	return w.b.newest(ctx, w.filter, w.next, func(m *jetstream.RawStreamMsg) {
 		w.next = m.Sequence + 1
 		if w.seen[m.Subject] != m.Sequence {
 			w.seen[m.Subject] = m.Sequence
 			w.changed(m)
 		}
-	}
-}
-
-// read returns the next message from the leader, nil if there is none.
-func (w *keyWatch) read(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
-	m, err := s.GetMsg(ctx, w.next, jetstream.WithGetMsgSubject(w.filter))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil //nolint:nilnil // no message is no error here
-	}
-	return m, err
+	})
 }
