@@ -138,10 +138,7 @@ func (s *service) losses(ctx context.Context) error {
 		case f := <-s.lost:
 			for err := s.hold(ctx, []guard.Finding{f}); err != nil && ctx.Err() == nil; err = s.hold(ctx, []guard.Finding{f}) {
 				s.lg.Error().Err(err).Msg("hold the lanes")
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
+				_ = sleep(ctx, time.Second)
 			}
 		}
 	}

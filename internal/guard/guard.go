@@ -187,6 +187,14 @@ func (g *Guard) behind(ctx context.Context, m mark) (map[string]survey, []Findin
 	}
 }
 
+// lag is behind for the mark as it is now.
+func (g *Guard) lag(ctx context.Context) (map[string]survey, []Finding, error) {
+	g.mu.Lock()
+	m := g.mark.clone()
+	g.mu.Unlock()
+	return g.behind(ctx, m)
+}
+
 // Accept takes what is there for what has to be there from now on. Whoever
 // accepts findings has stopped the lanes durably before.
 func (g *Guard) Accept(ctx context.Context) error {
@@ -339,10 +347,7 @@ func (g *Guard) sync(need uint64) error {
 func (g *Guard) Remove(ctx context.Context, entries int, remove func() error) error {
 	g.turn.Lock()
 	defer g.turn.Unlock()
-	g.mu.Lock()
-	m := g.mark.clone()
-	g.mu.Unlock()
-	now, found, err := g.behind(ctx, m)
+	now, found, err := g.lag(ctx)
 	if err == nil && len(found) > 0 {
 		err = fmt.Errorf("%v", found[0])
 	}
@@ -389,10 +394,7 @@ func (g *Guard) Run(ctx context.Context, found func(context.Context, []Finding) 
 func (g *Guard) look(ctx context.Context, report func(context.Context, []Finding) error) error {
 	g.turn.Lock()
 	defer g.turn.Unlock()
-	g.mu.Lock()
-	m := g.mark.clone()
-	g.mu.Unlock()
-	now, found, err := g.behind(ctx, m)
+	now, found, err := g.lag(ctx)
 	if err != nil {
 		return err
 	}
