@@ -11,9 +11,10 @@
 // structured. A batch is refused: one message is one event.
 //
 // Lenient: the datacontenttype of binary mode may be in ce-datacontenttype
-// (which wins) or in Content-Type; a header may be a quoted string; optional
-// attributes may be null; a byte order mark may come first; T and Z of a time
-// may be small; data may be in data_base64 whatever it is.
+// (which wins) or in Content-Type; a header may be a quoted string, and a percent
+// sign in it that begins no %XX stands for itself, since the SDKs of CloudEvents
+// encode no headers; optional attributes may be null; a byte order mark may come
+// first; T and Z of a time may be small; data may be in data_base64 whatever it is.
 //
 // Strict, each with a reason in plain words: version 1.0 only; id, source and
 // type are there; no empty attribute; names are small letters and digits; no

@@ -69,9 +69,9 @@ func headerText(name, value string) (string, *Refusal) {
 		}
 		value = inner
 	}
-	text, ok := percentDecode(value)
-	if !ok || !utf8.ValidString(text) {
-		return "", refuse(ClassUndecodable, name, "The event's %s is not percent-encoded UTF-8: write a percent sign as %%25.", name)
+	text := percentDecode(value)
+	if !utf8.ValidString(text) {
+		return "", refuse(ClassUndecodable, name, "The event's %s is not percent-encoded UTF-8.", name)
 	}
 	return text, nil
 }
@@ -99,30 +99,26 @@ func unquote(s string) (string, bool) {
 	return b.String(), true
 }
 
-// percentDecode replaces each %XX once and reports whether each percent sign
-// begins one.
-func percentDecode(s string) (string, bool) {
+// percentDecode replaces each %XX once. Another percent sign stands for itself:
+// the SDKs of CloudEvents encode nothing in headers.
+func percentDecode(s string) string {
 	if !strings.Contains(s, "%") {
-		return s, true
+		return s
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			b = append(b, s[i])
-			continue
+		if s[i] == '%' && i+2 < len(s) {
+			high, ok1 := unhex(s[i+1])
+			low, ok2 := unhex(s[i+2])
+			if ok1 && ok2 {
+				b = append(b, high<<4|low)
+				i += 2
+				continue
+			}
 		}
-		if i+2 >= len(s) {
-			return "", false
-		}
-		high, ok1 := unhex(s[i+1])
-		low, ok2 := unhex(s[i+2])
-		if !ok1 || !ok2 {
-			return "", false
-		}
-		b = append(b, high<<4|low)
-		i += 2
+		b = append(b, s[i])
 	}
-	return string(b), true
+	return string(b)
 }
 
 func unhex(c byte) (byte, bool) {

@@ -79,6 +79,11 @@ func TestReadmeCommandsAreAllRun(t *testing.T) {
 		"bin/weir lanes -c examples/both.yaml",
 		"bin/weir check -c examples/weir.yaml",
 		`curl -i http://127.0.0.1:8090/events/acme-sales -H "Authorization: Bearer $WEIR_GATEWAY_TOKEN" -H "Content-Type: application/cloudevents+json" -d @examples/lead.json`, // TestReadmeCurl
+		"export ACME_CRM_ADDRESS=any-secret-of-16-letters HUBSPOT_APP_SECRET=another-secret-of-yours",
+		"bin/weir serve -c examples/hubspot.yaml",
+		"python3 examples/hubspot.py examples/hubspot.json http://127.0.0.1:8090/hooks/crm/acme-sales/$ACME_CRM_ADDRESS", // TestReadmeHubSpot
+		"bin/weir lanes -c examples/hubspot.yaml",
+		"tail -n 2 calls.ndjson",
 	}
 	var said []string
 	for _, c := range readReadme(t).commands {
@@ -295,8 +300,9 @@ func copyExamples(t *testing.T, dir string) (provider, gateway string) {
 	}
 	provider, gateway = gatewayPort(t), gatewayPort(t)
 	for name, named := range map[string]map[string]string{
-		"weir.yaml": {readmeProvider: provider, readmeGateway: gateway},
-		"both.yaml": {readmeProvider: provider},
+		"weir.yaml":    {readmeProvider: provider, readmeGateway: gateway},
+		"both.yaml":    {readmeProvider: provider},
+		"hubspot.yaml": {readmeProvider: provider, readmeGateway: gateway},
 	} {
 		path := filepath.Join(dir, "examples", name)
 		b, err := os.ReadFile(path)
