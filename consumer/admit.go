@@ -47,19 +47,24 @@ func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Inten
 	if c == nil && (done == nil || done.Key != key) {
 		ln.unlock(key)
 	}
+	if err != nil {
+		ln.stumble(ctx, m, key, err)
+		return nil, nil
+	}
+	return c, done
+}
+
+// stumble gives back an event for which the ledger failed.
+func (ln *lane) stumble(ctx context.Context, m Message, key string, err error) {
 	if errors.Is(err, ErrStrange) { // its event waits for a version that can; the others need not
 		ln.lg.Error().Err(err).Str("intent", key).Msg("ledger")
 		ln.hitched(err)
 		ln.giveBack(m, unreadableWait, false)
-		return nil, nil
+		return
 	}
-	if err != nil {
-		ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
-		ln.giveBack(m, 5*time.Second, false)
-		ln.falter(ctx, err)
-		return nil, nil
-	}
-	return c, done
+	ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
+	ln.giveBack(m, 5*time.Second, false)
+	ln.falter(ctx, err)
 }
 
 // falter lets a second pass after the ledger failed, while this event's slot

@@ -50,6 +50,9 @@ func (b *books) post(p *process, batch consumer.Batch) {
 	}
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
+	if p.dry {
+		b.fail("a byte of a process that only rehearses")
+	}
 	for _, it := range batch.Items {
 		s := b.w.entries["l."+it.Intent]
 		if in := s.intent; in.State != consumer.Started || in.Claims != it.Attempt || b.writer[it.Intent] != p {
@@ -106,7 +109,17 @@ func (b *books) store(p *process, old, next consumer.Intent) {
 	}
 	switch next.State {
 	case consumer.Started:
+		if p.dry {
+			b.fail("a claim of %s by a process that only rehearses", id)
+		}
 		b.claim(old, next, last)
+	case consumer.Suppressed:
+		if !p.dry || next.Class != consumer.ClassDryRun || old.State != consumer.Absent && old.State != consumer.Waiting {
+			b.fail("%s is suppressed out of %q, class %q, by a process that sends", id, old.State, next.Class)
+		}
+		if len(b.w.made[next.Key]) > 0 {
+			b.fail("%s was sent, and the ledger says that it was not", id)
+		}
 	case consumer.Ended:
 		if !b.heard[next.Key+" ended"] {
 			b.fail("I8: the end of %s is written before it is told", id)
@@ -172,6 +185,8 @@ func (b *books) durable(in consumer.Intent) bool {
 		return kept && heard("rejected")
 	case consumer.Doubt:
 		return in.Settled() && kept && heard("doubt")
+	case consumer.Suppressed:
+		return heard("suppressed")
 	case consumer.Cancelled:
 		return true // told after it, by whoever cancelled it
 	case consumer.Waiting:
@@ -230,7 +245,7 @@ func (b *books) close(leads []*lead) {
 			b.fail("I1: %s is dead without a reason: %s", l.id, in.Reason)
 		case in.State == consumer.Dead && made > 0 && b.released[l.key] == 0:
 			b.fail("I2: %s is dead and was called", l.id)
-		case in.State == consumer.Doubt && w.ids && !strings.Contains(in.Reason, "cannot be looked up"):
+		case in.State == consumer.Doubt && w.ids && !strings.Contains(in.Reason, "cannot be looked up") && !strings.HasPrefix(in.Reason, "dry run"):
 			b.fail("I7: %s is in doubt although its provider takes our id: %s", l.id, in.Reason)
 		}
 	}

@@ -71,6 +71,7 @@ const (
 	killedAt      fault = "process: killed"
 	standsStill   fault = "process: stands still and goes on"
 	twoAlive      fault = "process: a second one takes over while the first still runs"
+	rehearses     fault = "process: its file says that nothing is sent"
 	election      fault = "broker: no leader for seconds"
 	noQuorum      fault = "broker: no quorum for minutes"
 	reset         fault = "broker: the consumer is reset"
@@ -102,7 +103,7 @@ var odds = map[fault]int{
 
 // acts are the others.
 var storyFaults = []fault{
-	killedAt, standsStill, twoAlive, election, noQuorum, reset, scheduleLost, limitFalls, replayed, replayedTwice, replayedLate,
+	killedAt, standsStill, twoAlive, rehearses, election, noQuorum, reset, scheduleLost, limitFalls, replayed, replayedTwice, replayedLate,
 	corrected, retried, settled, dropped, paused, twice, conflicts, unreadable, impossible,
 }
 

@@ -45,6 +45,7 @@ type LaneStatus struct {
 	Provider string     `json:"provider"`
 	State    string     `json:"state"` // running, waiting, paused, held, stopped
 	Why      string     `json:"why,omitempty"`
+	DryRun   bool       `json:"dry_run,omitempty"` // it takes events and sends nothing
 	Used     int        `json:"slots_used"`
 	Limit    int        `json:"slots_limit"`
 	Created  uint64     `json:"created"` // by this process
@@ -230,7 +231,7 @@ func (ln *lane) status() LaneStatus {
 	defer ln.mu.Unlock()
 	s := LaneStatus{
 		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
-		State: "running", Used: limits.Held - limits.Gone, Limit: limits.Limit,
+		State: "running", DryRun: ln.cfg.Dry, Used: limits.Held - limits.Gone, Limit: limits.Limit,
 		Created: ln.created, Settling: len(ln.open), Doubts: len(ln.doubts), Pause: ln.pause, Hold: ln.held, Before: ln.before, Trouble: cmp.Or(ln.hitch, ln.trouble), Webhooks: ln.hooks,
 	}
 	switch {
@@ -250,6 +251,8 @@ func (ln *lane) status() LaneStatus {
 		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", why(limits.Why), limits.BlockedUntil.Sub(now).Round(time.Second))
 	case limits.Free == 0 && limits.Limit > 0:
 		s.State, s.Why = "waiting", why(limits.Why)
+	case s.DryRun:
+		s.Why = cmp.Or(ln.hitch, dryWhy)
 	default:
 		s.Why = ln.hitch
 	}

@@ -87,6 +87,10 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 		ln.letGo(g, group, time.Second)
 		return
 	}
+	if ln.cfg.Dry {
+		ln.rehearse(ctx, group, g)
+		return
+	}
 	step := ratelimiter.Trial
 	if len(group) > 1 {
 		step = ratelimiter.None // granted while the breaker was closed
@@ -108,10 +112,7 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 	}
 	var barred atomic.Bool
 	answer := ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: func() error {
-		err := ln.mayStart(began)
-		if err == nil {
-			err = ln.unheard(group)
-		}
+		err := ln.mayPost(began, group)
 		barred.Store(err != nil)
 		return err
 	}})
@@ -151,6 +152,17 @@ func (ln *lane) mayStart(began time.Duration) error {
 		return fmt.Errorf("the lane is paused: %s", p.Reason)
 	}
 	return ln.e.cfg.Fence()
+}
+
+// mayPost reports why the first byte of a request may not be sent.
+func (ln *lane) mayPost(began time.Duration, group []*candidate) error {
+	if ln.cfg.Dry {
+		return errDry
+	}
+	if err := ln.mayStart(began); err != nil {
+		return err
+	}
+	return ln.unheard(group)
 }
 
 // claim asks the ledger for permission to send each item, and returns those
@@ -231,7 +243,7 @@ func (ln *lane) ask(ctx context.Context, b Batch) (answer Answer) {
 			}
 		}
 	}()
-	return ln.a.cfg.Provider.Create(ctx, b)
+	return ln.creator.Create(ctx, b)
 }
 
 // meaning is what an answer as a whole says.

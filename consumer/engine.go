@@ -85,6 +85,7 @@ type LaneConfig struct {
 	Resend     bool // a doubt settles itself: needs AccountConfig.TakesID
 	Attempts   int  // requests of one event that may end in doubt before a person is asked; 5
 	JoinToken  bool // the outcome carries what a browser needs to join
+	Dry        bool // nothing is sent (see rehearse)
 	Routes     *schema.Routes
 	// Channels are those that the routes can ask for; nil if that cannot be told
 	// before an event is read.
@@ -173,6 +174,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		loops.Go(func() { a.run(ctx) })
 		loops.Go(func() { a.sweep(ctx) })
 		for _, ln := range a.lanes {
+			if ln.cfg.Dry {
+				ln.lg.Warn().Msg("dry run: events are taken and nothing is sent (send: false)")
+			}
 			loops.Go(func() { ln.run(ctx) })
 		}
 	}

@@ -19,9 +19,10 @@ type lane struct {
 	lg  zerolog.Logger
 	cfg LaneConfig
 
-	entry    *pool // whose slots its events are fetched for; fixed after New
-	dueFirst bool  // whose turn it is to be fetched first; run's alone
-	more     bool  // the latest fetch found as many events as it asked for; run's alone
+	creator  Provider // asked for conversations; see silent
+	entry    *pool    // whose slots its events are fetched for; fixed after New
+	dueFirst bool     // whose turn it is to be fetched first; run's alone
+	more     bool     // the latest fetch found as many events as it asked for; run's alone
 	rooms    rooms
 
 	mu       sync.Mutex
@@ -85,12 +86,16 @@ func newLane(a *account, cfg LaneConfig) *lane {
 	cfg.Weight = cmp.Or(cfg.Weight, 1)
 	cfg.Batch = cmp.Or(cfg.Batch, 1)
 	cfg.Attempts = cmp.Or(cfg.Attempts, 5)
+	creator := a.cfg.Provider
+	if cfg.Dry {
+		creator = silent{creator}
+	}
 	channel := ""
 	if len(cfg.Channels) == 1 {
 		channel = cfg.Channels[0]
 	}
 	return &lane{
-		e: a.e, a: a, cfg: cfg, entry: a.poolOf(channel),
+		e: a.e, a: a, cfg: cfg, creator: creator, entry: a.poolOf(channel),
 		rooms:   rooms{all: make(map[*pool]*room)},
 		lg:      a.lg.With().Str("lane", cfg.Name).Logger(),
 		changed: make(chan struct{}),

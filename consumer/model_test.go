@@ -154,6 +154,7 @@ type process struct {
 	dieLate bool
 	dead    bool
 	fence   error
+	dry     bool      // its file says send: false
 	stands  time.Time // until when it stands still (SIGSTOP)
 	stopAt  int       // it stands still after this act, for stopFor
 	stopFor time.Duration

@@ -21,18 +21,21 @@ type OutcomeData struct {
 	Greeting     string `json:"greeting,omitempty"` // the agent's first words
 	// Join is what a browser needs to take part, as the provider gave it: a
 	// credential, there only where the lane asks for it.
-	Join      json.RawMessage `json:"join,omitempty"`
-	Others    []string        `json:"other_conversations,omitempty"`
-	Class     string          `json:"class,omitempty"`
-	Reason    string          `json:"reason,omitempty"`
-	Claims    int             `json:"claims"`
-	Attempts  int             `json:"attempts"`
-	Waits     map[string]int  `json:"waits,omitempty"`
-	Result    string          `json:"result,omitempty"`
-	Summary   string          `json:"summary,omitempty"`
-	StartedAt time.Time       `json:"started_at,omitzero"`
-	EndedAt   time.Time       `json:"ended_at,omitzero"`
-	Duration  float64         `json:"duration_seconds,omitzero"`
+	Join   json.RawMessage `json:"join,omitempty"`
+	Others []string        `json:"other_conversations,omitempty"`
+	Class  string          `json:"class,omitempty"`
+	// DryRun says that the event is done and nothing was sent, because its lane
+	// only rehearses.
+	DryRun    bool           `json:"dry_run,omitempty"`
+	Reason    string         `json:"reason,omitempty"`
+	Claims    int            `json:"claims"`
+	Attempts  int            `json:"attempts"`
+	Waits     map[string]int `json:"waits,omitempty"`
+	Result    string         `json:"result,omitempty"`
+	Summary   string         `json:"summary,omitempty"`
+	StartedAt time.Time      `json:"started_at,omitzero"`
+	EndedAt   time.Time      `json:"ended_at,omitzero"`
+	Duration  float64        `json:"duration_seconds,omitzero"`
 }
 
 // OutcomeKind is the last word of the outcome type that belongs to a state.
@@ -54,6 +57,8 @@ func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Eve
 	switch s {
 	case Dead:
 		data.Class = in.Class
+	case Suppressed:
+		data.Class, data.DryRun = in.Class, in.Class == ClassDryRun
 	case Created:
 		data.Status, data.Reason = reason(in, s), ""
 		data.Greeting, data.Join = in.Session.Greeting, joinable(in.Session)

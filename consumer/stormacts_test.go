@@ -19,7 +19,7 @@ const leaseTTL = 20 * time.Second
 // launch adds a process: it waits for the lease, then it runs, until it is dead
 // or another one has the lease.
 func (s *storm) launch() {
-	p := &process{w: s.w}
+	p := &process{w: s.w, dry: s.rehearses()}
 	s.w.do(func() {
 		if !s.w.chance.calm {
 			p.dieAt, p.dieLate = 1+s.r.IntN(120), s.r.IntN(2) == 0
@@ -42,10 +42,21 @@ func (s *storm) launch() {
 		s.w.start(s.t, p, func(c *consumer.Config) {
 			s.edit(c)
 			c.Fence = p.mayStillSend
+			c.Accounts[0].Lanes[0].Dry = p.dry
 		})
 		s.w.do(func() { p.runs = true })
 		s.keep(p)
 	})
+}
+
+// rehearses says whether the next process only rehearses. In one world of four the
+// file is changed now and then; in some of those it is so from first to last.
+func (s *storm) rehearses() bool {
+	if s.seed%4 != 3 || s.seed%16 != 3 && s.r.IntN(3) > 0 {
+		return false
+	}
+	s.met(rehearses)
+	return true
 }
 
 // keep renews the lease of a process until it ends, or has to.

@@ -33,12 +33,13 @@ const (
 	StepQuestion // state was lost: it may have been sent, and the ledger would not know
 	StepSettle   // named: the doubt's conversation exists
 	StepDrop     // named: the doubt or dead letter is over, nobody is called
+	StepDecline  // named: the order to send again is not obeyed, all stays as it is
 )
 
 // StepKinds lists every kind, in the order of the constants.
 func StepKinds() []StepKind {
-	kinds := make([]StepKind, 0, StepDrop)
-	for k := StepRelease; k <= StepDrop; k++ {
+	kinds := make([]StepKind, 0, StepDecline)
+	for k := StepRelease; k <= StepDecline; k++ {
 		kinds = append(kinds, k)
 	}
 	return kinds
@@ -61,7 +62,7 @@ type Step struct {
 	NotBefore    time.Time // StepRelease
 	Later        bool      // StepRelease: the event will be postponed
 	Sequence     uint64    // StepClaim: where its event is to be found, if it comes from the lane's stream
-	Class        string    // StepReject, StepRefuse: the dead letter's class; StepRelease: the cause of the wait
+	Class        string    // StepReject, StepRefuse: the dead letter's class; StepSuppress: ClassDryRun or none; StepRelease: the cause of the wait
 	Reason       string
 	By           string // named decisions: who
 }
@@ -121,7 +122,9 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 	case StepDoubt, StepStale:
 		out.Attempts++
 		out.Open, out.Foreign = s.Open, s.Foreign
-	case StepSuppress, StepExpire, StepCancel:
+	case StepSuppress:
+		out.Later, out.Class = false, s.Class
+	case StepExpire, StepCancel:
 		out.Later = false
 	case StepReject, StepRefuse:
 		out.Later = false
@@ -183,6 +186,8 @@ func target(in Intent, s Step) (State, bool) {
 		return Doubt, fresh
 	case StepDrop:
 		return Cancelled, named
+	case StepDecline:
+		return in.State, named
 	default:
 		return in.State, false
 	}

@@ -44,6 +44,7 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 		consumer.StepEvidence, consumer.StepEnd,
 		consumer.StepClaim, consumer.StepResend, consumer.StepPark, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
 		consumer.StepExpire, consumer.StepCancel, consumer.StepQuestion, consumer.StepSettle, consumer.StepDrop,
+		consumer.StepDecline,
 	}
 	if diff := cmp.Diff(consumer.StepKinds(), columns); diff != "" {
 		t.Fatalf("the table does not have every kind of step (-want +got):\n%s", diff)
@@ -53,19 +54,19 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 		open  bool
 	}
 	table := map[row][]string{
-		//                    release    reject  doubt    stale    evidence   end      claim      resend  park  replay     refuse  suppress      expire     cancel       question  settle     drop
-		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-"},
-		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-"},
-		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-"},
-		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-"},
-		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "-", "-", "-", "-", "-", "created", "cancelled"},
-		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "-", "created", "cancelled"},
-		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "-", "cancelled"},
-		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		//                    release    reject  doubt    stale    evidence   end      claim      resend  park  replay     refuse  suppress      expire     cancel       question  settle     drop     decline
+		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
+		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
+		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
+		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
+		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
+		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
+		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "-", "cancelled", "dead"},
+		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
 	}
 	for _, s := range consumer.States() {
 		if table[row{s, false}] == nil {
@@ -107,7 +108,7 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 // A named decision counts only while the entry is as the person saw it.
 func TestNamedStepsAreGuardedByN(t *testing.T) {
 	t.Parallel()
-	for _, k := range []consumer.StepKind{consumer.StepReplay, consumer.StepDrop, consumer.StepSettle, consumer.StepRefuse, consumer.StepSuppress} {
+	for _, k := range []consumer.StepKind{consumer.StepReplay, consumer.StepDrop, consumer.StepSettle, consumer.StepRefuse, consumer.StepSuppress, consumer.StepDecline} {
 		for _, s := range []consumer.State{consumer.Doubt, consumer.Dead} {
 			st := step(k)
 			st.Expect = 6
