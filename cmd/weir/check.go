@@ -102,6 +102,9 @@ func (c *checklist) config() *config.Config {
 	for _, ac := range cfg.Accounts {
 		for _, lc := range ac.Lanes {
 			c.add(checkOK, "lane "+lc.Name, "", "its routes compile; account %s at %s, %s; %s", ac.Name, ac.URL, limits(ac), webhooks(cfg, lc))
+			if !lc.Send {
+				c.add(checkWarn, "lane "+lc.Name, "take send: false out of the file to place calls", "dry run: events are taken and nothing is sent")
+			}
 			if ac.LimitChannel() != "" && !lc.JoinToken && (lc.Channels == nil || slices.Contains(lc.Channels, "webrtc")) {
 				c.add(checkWarn, "lane "+lc.Name, "set join_token if the lane has any", "a webrtc conversation's outcome holds nothing to join it with")
 			}

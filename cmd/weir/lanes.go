@@ -40,6 +40,7 @@ type laneRow struct {
 	Settling int    `json:"settling"`  // doubts that settle themselves
 	Dead     int    `json:"dead"`
 	Why      string `json:"why,omitzero"`
+	DryRun   bool   `json:"dry_run,omitzero"` // by its owner's file, or by this one if nobody runs it
 
 	Webhooks consumer.HookCounts `json:"webhooks,omitzero"` // since weir serve was started
 }
@@ -121,6 +122,7 @@ func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, p
 	s, err := v.desk.status(ctx, lc.Name)
 	switch {
 	case errors.Is(err, broker.ErrNoOwner):
+		r.DryRun = !lc.Send
 		if p, ok := pauses[lc.Name]; ok {
 			r.Why = fmt.Sprintf("paused by %s: %s", p.By, p.Reason)
 		}
@@ -128,7 +130,7 @@ func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, p
 		r.State, r.Why = "unknown", err.Error()
 	case s != nil:
 		r.State, r.Why, r.Used, r.Limit = s.State, s.Why, s.Used, s.Limit
-		r.Settling, r.Webhooks = s.Settling, s.Webhooks
+		r.Settling, r.Webhooks, r.DryRun = s.Settling, s.Webhooks, s.DryRun
 	}
 	return r, nil
 }
@@ -167,6 +169,14 @@ func (r laneRow) slots() string {
 	default:
 		return fmt.Sprintf("%d/%d", r.Used, r.Limit)
 	}
+}
+
+// state draws the state, with a word on a lane that sends nothing.
+func (r laneRow) state() string {
+	if r.DryRun {
+		return r.State + " (dry run)"
+	}
+	return r.State
 }
 
 // doubts draws the doubts: those of a person, and those that settle themselves.
@@ -212,7 +222,7 @@ func drawLanes(w io.Writer, rows []laneRow) {
 	fmt.Fprintln(w, "LANE\tPROVIDER\tSTATE\tSLOTS\tWAITING\tIN FLIGHT\tDOUBTS\tDEAD\tOWNER\tWHY")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\n",
-			r.Lane, r.Provider, r.State, r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.Why))
+			r.Lane, r.Provider, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.Why))
 	}
 }
 
@@ -257,7 +267,7 @@ func showLanes(a *app, rows []laneRow, trouble error) error {
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintf(tw, "%s\t%s\t%s\tslots %s\t%d waiting\t%d in flight\t%s doubts\t%d dead\t%s\n",
-			time.Now().Format(time.TimeOnly), r.Lane, r.State, r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Why))
+			time.Now().Format(time.TimeOnly), r.Lane, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Why))
 	}
 	return tw.Flush()
 }

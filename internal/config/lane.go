@@ -35,6 +35,9 @@ type Lane struct {
 	// JoinToken delivers the join token of a webrtc conversation in its outcome;
 	// default false. Anyreach only.
 	JoinToken bool `yaml:"join_token"`
+	// Send says whether conversations are asked for; default true. False is a dry
+	// run: all but that is done.
+	Send bool `yaml:"send"`
 	// Webhook is where the provider tells of conversations; without a secret
 	// nowhere.
 	Webhook Webhook `yaml:"webhook"`
@@ -78,5 +81,6 @@ func (l *laneBlock) defaults() {
 	l.DoubtLimit = 5
 	l.MaxEvent = 256 * KiB
 	l.Attempts = 5
+	l.Send = true
 	l.Settings.defaults()
 }

@@ -85,7 +85,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 			Name: "acme", Settings: defaults(),
 			Lanes: []config.Lane{{
 				Name: "acme", Label: "acme", Weight: 1, Batch: 20, DoubtLimit: 5,
-				MaxEvent: 256 * config.KiB, Doubt: "park", Attempts: 5,
+				MaxEvent: 256 * config.KiB, Doubt: "park", Attempts: 5, Send: true,
 			}},
 		}},
 	}
@@ -130,6 +130,7 @@ lanes:
     headers: {limit: X-Lines, remaining: X-Lines-Free, reset: X-Lines-Reset}
     breaker: {failures: 3, open: 5s}
     doubt: park
+    send: false
     routes:
       - type: lead.created
         when: has(data.email)

@@ -67,7 +67,7 @@ func TestAnyreachFillsInDefaults(t *testing.T) {
 		},
 		Lanes: []config.Lane{{
 			Name: "initech", Label: "initech", Weight: 1, Batch: 1, DoubtLimit: 5,
-			MaxEvent: 256 * config.KiB, Doubt: config.Resend, Attempts: 5, Channels: []string{"telephone"},
+			MaxEvent: 256 * config.KiB, Doubt: config.Resend, Attempts: 5, Send: true, Channels: []string{"telephone"},
 		}},
 	}}
 	if diff := cmp.Diff(want, parse(t, calls).Accounts, plain); diff != "" {
@@ -253,6 +253,7 @@ func TestAnyreachProblems(t *testing.T) {
 		{"attempts", "timeout: 15s", "attempts: 101", "weir.yaml:6:5: lanes[0].attempts: must be between 1 and 100"},
 		{"attempts with park", "timeout: 15s", "attempts: 5\n    doubt: park", "weir.yaml:6:5: lanes[0].attempts: has no meaning without doubt: resend"},
 		{"join_token", "timeout: 15s", "join_token: 1", "weir.yaml:6:5: lanes[0].join_token: must be true or false"},
+		{"send", "timeout: 15s", "send: off", "weir.yaml:6:5: lanes[0].send: must be true or false"},
 		{"join_token in quotes", "timeout: 15s", `join_token: "true"`, "weir.yaml:6:5: lanes[0].join_token: must be true or false"},
 		{"channel", "channel: telephone", "channel: fax", "weir.yaml:10:11: lanes[0].routes[0].request.channel: must be telephone or webrtc or email or text"},
 		{"channel in capitals", "channel: telephone", "channel: Telephone",
@@ -374,9 +375,10 @@ func TestLanesOfASharedAccountHaveItsProvider(t *testing.T) {
 		{"no such account", "account: reach\n    weight: 2", "account: rich\n    batch: 20\n    attempts: 2\n    join_token: true",
 			lines("weir.yaml:19:5: lanes[2].account: there is no account of that name under accounts",
 				"weir.yaml:21:5: lanes[2].attempts: has no meaning without doubt: resend")},
-		{"a lane's keys in an account", "limits: {text: 200, telephone: 4}", "attempts: 3\n    join_token: true", lines(
+		{"a lane's keys in an account", "limits: {text: 200, telephone: 4}", "attempts: 3\n    join_token: true\n    send: false", lines(
 			"weir.yaml:10:5: accounts[1].attempts: belongs into a lane's block",
-			"weir.yaml:11:5: accounts[1].join_token: belongs into a lane's block")},
+			"weir.yaml:11:5: accounts[1].join_token: belongs into a lane's block",
+			"weir.yaml:12:5: accounts[1].send: belongs into a lane's block")},
 	})
 }
 

@@ -44,7 +44,7 @@ func elsewhere(path string) string {
 		return "is not available in this version"
 	case "accounts[].label", "accounts[].weight", "accounts[].batch", "accounts[].doubt_limit",
 		"accounts[].max_event", "accounts[].doubt", "accounts[].routes",
-		"accounts[].attempts", "accounts[].join_token", "accounts[].webhook", "accounts[].crm":
+		"accounts[].attempts", "accounts[].join_token", "accounts[].send", "accounts[].webhook", "accounts[].crm":
 		return "belongs into a lane's block"
 	case "broker.embedded":
 		return "embedded is a key of its own, beside broker"
