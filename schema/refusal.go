@@ -21,6 +21,7 @@ const (
 	ClassConflict    Class = "conflict"    // one id, two contents
 	ClassTooOld      Class = "too_old"     // older than what the ledger remembers
 	ClassRejected    Class = "rejected"    // the provider refused the item
+	ClassContact     Class = "contact"     // a contact rule says never to contact this recipient
 )
 
 // Refusal tells why an event cannot become a conversation, in words for a
@@ -69,9 +70,13 @@ func (r *Refusal) Pointer() string {
 // pointerEscape writes a name as a step of a JSON Pointer.
 var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 
-// Skip reports that each route of an event's type has a condition, and none of
-// them holds: the event is well, but nobody is to be contacted.
-type Skip struct{ Reason string }
+// Skip reports that nobody is to be contacted although the event is well: each
+// route of its type has a condition, and none of them holds; or, of ClassContact, a
+// contact rule forbids it.
+type Skip struct {
+	Class  Class // empty: no route applies
+	Reason string
+}
 
 // Error returns the Reason.
 func (s *Skip) Error() string { return s.Reason }

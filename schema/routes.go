@@ -78,18 +78,27 @@ func compileRoute(path string, s RouteSource) (route, []error) {
 
 // compileCondition takes the expression bare or as ${ expression }.
 func compileCondition(source string) (*expression, error) {
-	source = strings.TrimSpace(source)
-	if strings.HasPrefix(source, opening) {
-		parts, err := splitText(source)
-		if err != nil {
-			return nil, err
-		}
-		if len(parts) != 1 || !parts[0].isExpression {
-			return nil, errors.New("must be one condition")
-		}
-		source = parts[0].text
+	source, err := bare(source)
+	if err != nil {
+		return nil, err
 	}
 	return compileExpression(source, true)
+}
+
+// bare returns an expression that may be written as ${ expression }.
+func bare(source string) (string, error) {
+	source = strings.TrimSpace(source)
+	if !strings.HasPrefix(source, opening) {
+		return source, nil
+	}
+	parts, err := splitText(source)
+	if err != nil {
+		return "", err
+	}
+	if len(parts) != 1 || !parts[0].isExpression {
+		return "", errors.New("must be one expression")
+	}
+	return parts[0].text, nil
 }
 
 // Request returns the request that the first matching route makes of e, as
