@@ -117,7 +117,8 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 	var digest string
 	if refusal == nil {
 		digest = schema.Digest(ev)
-		if in.State != Absent && digest != in.Digest && digest != in.Former && m.Origin().Intent == "" {
+		known := in.State != Absent && in.Digest != "" // else whatever comes under its id was withdrawn
+		if known && digest != in.Digest && digest != in.Former && m.Origin().Intent == "" {
 			done, err := ln.conflict(ctx, m, key, ev, digest)
 			return nil, done, err
 		}

@@ -24,6 +24,8 @@ type books struct {
 	stopped  time.Time       // since when a person has stopped the lane; zero: not
 	lease    lease
 	writer   map[string]*process // who wrote an entry last
+
+	withdrawn map[string]bool // intents of which somebody was told that they are cancelled
 }
 
 // lease says which process may send.
@@ -33,7 +35,7 @@ type lease struct {
 }
 
 func newBooks(w *world) *books {
-	return &books{w: w, heard: make(map[string]bool), released: make(map[string]int), refused: make(map[string]bool), writer: make(map[string]*process)}
+	return &books{w: w, heard: make(map[string]bool), released: make(map[string]int), refused: make(map[string]bool), writer: make(map[string]*process), withdrawn: make(map[string]bool)}
 }
 
 // fail notes that a promise is broken.
@@ -55,6 +57,9 @@ func (b *books) post(p *process, batch consumer.Batch) {
 	}
 	for _, it := range batch.Items {
 		s := b.w.entries["l."+it.Intent]
+		if b.withdrawn[it.Intent] {
+			b.fail("a byte for %s, which was withdrawn", s.intent.ID)
+		}
 		if in := s.intent; in.State != consumer.Started || in.Claims != it.Attempt || b.writer[it.Intent] != p {
 			b.fail("I3: a byte for %s, attempt %d, without a claim of this process: %s, claim %d", in.ID, it.Attempt, in.State, in.Claims)
 		}
@@ -124,6 +129,10 @@ func (b *books) store(p *process, old, next consumer.Intent) {
 		if !b.heard[next.Key+" ended"] {
 			b.fail("I8: the end of %s is written before it is told", id)
 		}
+	case consumer.Cancelled:
+		if sent := len(b.w.made[next.Key]) > 0; sent && b.released[next.Key] == 0 && !b.w.ids && (old.State == consumer.Absent || old.State == consumer.Waiting) {
+			b.fail("%s has a conversation and is withdrawn", id)
+		}
 	case consumer.Waiting, consumer.Dead:
 		if len(b.w.made[next.Key]) > 0 && b.released[next.Key] == 0 && !b.w.ids {
 			b.fail("I2: %s has a conversation and is %s", id, next.State)
@@ -188,7 +197,7 @@ func (b *books) durable(in consumer.Intent) bool {
 	case consumer.Suppressed:
 		return heard("suppressed")
 	case consumer.Cancelled:
-		return true // told after it, by whoever cancelled it
+		return heard("cancelled") || in.Claims > 0 // of a drop: told after it, by whoever decided
 	case consumer.Waiting:
 		return in.Later && b.w.stillDue(in.Key)
 	default:

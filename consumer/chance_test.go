@@ -85,6 +85,9 @@ const (
 	settled       fault = "person: a doubt is settled as created"
 	dropped       fault = "person: a drop"
 	paused        fault = "person: a pause"
+	withdrawn     fault = "person: an event is withdrawn"
+	withdrawnSoon fault = "person: an event is withdrawn before it is published"
+	withdrawnLate fault = "person: an event is to be withdrawn that was sent"
 	twice         fault = "publisher: an event comes twice"
 	conflicts     fault = "publisher: one id with two contents"
 	unreadable    fault = "publisher: an event that cannot be read"
@@ -104,7 +107,7 @@ var odds = map[fault]int{
 // acts are the others.
 var storyFaults = []fault{
 	killedAt, standsStill, twoAlive, rehearses, election, noQuorum, reset, scheduleLost, limitFalls, replayed, replayedTwice, replayedLate,
-	corrected, retried, settled, dropped, paused, twice, conflicts, unreadable, impossible,
+	corrected, retried, settled, dropped, paused, withdrawn, withdrawnSoon, withdrawnLate, twice, conflicts, unreadable, impossible,
 }
 
 // strikes reports whether a fault happens now. The caller holds mu.

@@ -16,14 +16,18 @@ const (
 	VerbStatus = "status" // what the lane is doing
 	VerbSettle = "settle" // a doubt's conversation exists: Conversation
 	VerbDrop   = "drop"   // a doubt or dead letter is over, nobody is called
+	VerbCancel = "cancel" // an event that was not sent is withdrawn
 )
 
 // Command is a request to the owner of a lane. Settle and drop are named and
 // guarded: they count only while the intent still has the N that the person
-// saw.
+// saw. Cancel counts in the states in which nothing was sent, which guard it
+// themselves; an event that the ledger does not know is named by Source and ID.
 type Command struct {
 	Verb         string `json:"verb"`
 	Intent       string `json:"intent,omitempty"`
+	Source       string `json:"source,omitempty"`
+	ID           string `json:"id,omitempty"`
 	Expect       int    `json:"expect,omitempty"`
 	Conversation string `json:"conversation,omitempty"`
 	By           string `json:"by,omitempty"`
@@ -82,8 +86,12 @@ func (e *Engine) control(ctx context.Context, name string, request []byte) Reply
 	case VerbStatus:
 		s := ln.status()
 		return Reply{Status: &s}
-	case VerbSettle, VerbDrop:
-		state, err := ln.command(ctx, cmd)
+	case VerbSettle, VerbDrop, VerbCancel:
+		act := ln.command
+		if cmd.Verb == VerbCancel {
+			act = ln.withdraw
+		}
+		state, err := act(ctx, cmd)
 		if err != nil {
 			return Reply{Error: err.Error(), State: state}
 		}
@@ -124,13 +132,15 @@ func (ln *lane) command(ctx context.Context, cmd Command) (State, error) {
 }
 
 // resolve carries out a named step. That a conversation exists is a fact: its
-// outcome comes first. That an event is dropped is a decision: the ledger comes
-// first. A command that is repeated repeats what may have been left undone.
+// outcome comes first. That an event is dropped or withdrawn is a decision: the
+// ledger comes first. A command that is repeated repeats what may have been left
+// undone.
 func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (Intent, error) {
+	decision := step.Kind != StepSettle
 	next, effect := Next(in, step, time.Now())
-	repeated := effect == Absorbed || step.Kind == StepDrop && in.State == Cancelled
+	repeated := effect == Absorbed || decision && in.State == Cancelled
 	if effect == Denied && !repeated {
-		return in, fmt.Errorf("the event is %s by now (step %d, not %d); look again", stateName(in.State), in.N, step.Expect)
+		return in, step.refusal(in)
 	}
 	if repeated {
 		next = in
@@ -143,11 +153,11 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 	if !repeated {
 		var err error
 		if next, _, effect, err = ln.e.apply(ctx, in, rev, step); err != nil {
-			ln.setUntold(in.Key, step.Kind == StepDrop) // it may be stored all the same
+			ln.setUntold(in.Key, decision) // it may be stored all the same
 			return in, err
 		}
-		if effect == Denied {
-			return next, fmt.Errorf("the event became %s meanwhile; look again", stateName(next.State))
+		if effect == Denied && (!decision || next.State != Cancelled) {
+			return next, step.refusal(next)
 		}
 	}
 	if step.Kind == StepSettle {
@@ -159,7 +169,16 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 	return next, err
 }
 
-// tellDrop does what follows a person's decision to drop an event.
+// refusal says why a named step does not apply to an intent.
+func (s Step) refusal(in Intent) error {
+	if s.Kind == StepCancel {
+		return tooLate(in.State)
+	}
+	return fmt.Errorf("the event is %s by now (step %d, not %d); look again", stateName(in.State), in.N, s.Expect)
+}
+
+// tellDrop does what follows a person's decision to drop an event, or to withdraw
+// it.
 func (ln *lane) tellDrop(ctx context.Context, in Intent) error {
 	if err := ln.publish(ctx, in, Cancelled, nil); err != nil {
 		return err
@@ -167,8 +186,8 @@ func (ln *lane) tellDrop(ctx context.Context, in Intent) error {
 	return ln.e.cfg.Outbox.Discard(ctx, in.Lane, in.Key)
 }
 
-// setUntold notes whether a drop that is written down is still to be told: the person,
-// who got an error, may not try again. The sweep does.
+// setUntold notes whether a decision that is written down is still to be told: the
+// person, who got an error, may not try again. The sweep does.
 func (ln *lane) setUntold(key string, untold bool) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
@@ -187,7 +206,7 @@ func (ln *lane) isUntold(key string) bool {
 // dedupe is how long the broker knows an outcome that it has.
 const dedupe = 23 * time.Hour
 
-// droppedAfter reports whether a person dropped the event after t.
+// droppedAfter reports whether a person dropped the event, or withdrew it, after t.
 func (in Intent) droppedAfter(t time.Time) bool {
 	if in.State != Cancelled || len(in.History) == 0 {
 		return false

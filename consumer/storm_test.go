@@ -105,6 +105,7 @@ type storm struct {
 	edit  func(*consumer.Config)
 	leads []*lead
 	procs []*process // those that may still run; the last one is the newest
+	owed  []*lead    // that were to be withdrawn before they are published
 	wg    sync.WaitGroup
 }
 
@@ -144,6 +145,7 @@ func (s *storm) play(change func(*consumer.Config)) {
 	}
 	s.sleep(5 * time.Minute)
 	s.tend()
+	s.publishOwed()
 	s.calm()
 	s.w.books.close(s.leads)
 	s.w.do(func() {

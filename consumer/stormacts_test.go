@@ -174,7 +174,7 @@ func (s *storm) end(p *process) {
 func (s *storm) act() {
 	acts := []func(){
 		s.stop, s.stop, s.elect, s.elect, s.loseQuorum, s.resetConsumer, s.loseSchedules, s.lowerLimit,
-		s.person, s.person, s.person, s.person, s.pause,
+		s.person, s.person, s.person, s.person, s.pause, s.withdraw, s.withdraw, s.withdrawSoon,
 	}
 	acts[s.r.IntN(len(acts))]()
 }
@@ -270,6 +270,7 @@ func (s *storm) each(f func(*process)) {
 // publish publishes the i-th event, and now and then one more that is none, or a
 // copy of an earlier one.
 func (s *storm) publish(i int) {
+	s.publishOwed()
 	data := map[string]any{"id": fmt.Sprint(i), "channel": []string{"telephone", "email", "text"}[i%3], "phone": fmt.Sprintf("+1415555%04d", i)}
 	l := &lead{id: fmt.Sprintf("%04d", i), bad: s.r.IntN(8) == 0}
 	if l.bad {
@@ -298,7 +299,7 @@ func (s *storm) publish(i int) {
 // content.
 func (s *storm) conflict(l *lead) {
 	known := false
-	s.w.do(func() { known = s.w.entries["l."+l.key].intent.State != consumer.Absent })
+	s.w.do(func() { known = s.w.entries["l."+l.key].intent.Digest != "" }) // else it was withdrawn, whatever it is
 	if l.bad || !known || !strings.HasPrefix(l.id, "0") {
 		return
 	}
