@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,9 @@ func TestAnEventIsWithdrawnBeforeItIsSent(t *testing.T) {
 					if r := command(t, p, cmd); r.Error != "" || r.State != consumer.Cancelled {
 						t.Errorf("got %+v, want cancelled", r)
 					}
+				}
+				if got := heardOf(w, "0001"); got != "cancelled" {
+					t.Errorf("when it was answered: told %q, want cancelled", got)
 				}
 				w.do(func() { w.answer = nil })
 				if tt.name == "not published" {
@@ -168,6 +172,24 @@ func TestACancelIsRefused(t *testing.T) {
 		if len(w.entries) != 0 {
 			t.Errorf("got %d entries, want none", len(w.entries))
 		}
+	})
+}
+
+// An event that may have been sent in the time that was lost is no event that was
+// not sent.
+func TestWhatMayHaveBeenSentBeforeALossIsNotWithdrawn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		key := w.lead("0001")
+		w.answer = fullFor("3600")
+		p := w.start(t, &process{}, nil)
+		time.Sleep(30 * time.Second)
+		p.engine.SetDoubtful("l", time.Now())
+		r := command(t, p, withdrawal("0001"))
+		if !strings.Contains(r.Error, "may have been sent") || w.state(key) != consumer.Waiting {
+			t.Errorf("got %+v, then %s; want it refused", r, w.state(key))
+		}
+		p.stop(t)
 	})
 }
 
