@@ -5,6 +5,8 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
-//go:embed *.schema.json
+//go:embed *.schema.json lead.json
 var builtin embed.FS
 
 const schemaSuffix = ".schema.json"
@@ -23,7 +25,8 @@ const schemaSuffix = ".schema.json"
 // Catalog holds the JSON Schemas (draft 2020-12) of event data, by event type.
 // It is safe for concurrent use.
 type Catalog struct {
-	schemas map[string]*jsonschema.Schema
+	schemas map[string]*jsonschema.Schema // the built-in ones
+	own     []ownSchema                   // the user's, which come on top of them
 }
 
 // NewCatalog returns the catalog of the built-in schemas: the file
@@ -31,45 +34,46 @@ type Catalog struct {
 // of them is wrong, which is a mistake in this package.
 func NewCatalog() *Catalog {
 	c := &Catalog{schemas: map[string]*jsonschema.Schema{}}
-	files, err := builtin.ReadDir(".")
+	names, err := fs.Glob(builtin, "*"+schemaSuffix)
 	if err != nil {
 		panic("schema: " + err.Error())
 	}
-	for _, f := range files {
-		s, err := compileSchema(f.Name())
+	files := &schemaFiles{root: builtin}
+	for _, name := range names {
+		s, err := files.compile(name)
 		if err != nil {
 			panic("schema: " + err.Error())
 		}
-		c.schemas[strings.TrimSuffix(f.Name(), schemaSuffix)] = s
+		c.schemas[strings.TrimSuffix(name, schemaSuffix)] = s
 	}
 	return c
 }
 
-func compileSchema(name string) (*jsonschema.Schema, error) {
-	b, err := builtin.ReadFile(name)
-	if err != nil {
-		return nil, err
+// Types returns the event types that have a built-in schema, sorted.
+func (c *Catalog) Types() []string { return slices.Sorted(maps.Keys(c.schemas)) }
+
+// of returns the schemas that hold for a type: the built-in one, and the first of
+// the user's whose pattern matches.
+func (c *Catalog) of(eventType string) []*jsonschema.Schema {
+	var all []*jsonschema.Schema
+	if s, ok := c.schemas[eventType]; ok {
+		all = append(all, s)
 	}
-	doc, err := parseJSON(b, maxDepth)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	for _, own := range c.own {
+		if matchType(own.pattern, eventType) {
+			return append(all, own.schema)
+		}
 	}
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft2020)
-	at := "file:///" + name // a relative one is looked for in the working directory, which may be gone
-	if err := compiler.AddResource(at, doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return compiler.Compile(at)
+	return all
 }
 
-// Check holds the event's data against the schema of its type. A violation is a
+// Check holds the event's data against the schemas of its type. A violation is a
 // *Refusal of ClassData whose Field is the first place in alphabetical order
 // ("data.phone"), and whose Reason names up to three. A type without schema is
 // always well.
 func (c *Catalog) Check(e event.Event) error {
-	s, ok := c.schemas[e.Type()]
-	if !ok {
+	all := c.of(e.Type())
+	if len(all) == 0 {
 		return nil
 	}
 	if len(e.Data()) == 0 {
@@ -82,8 +86,14 @@ func (c *Catalog) Check(e event.Event) error {
 	if err != nil {
 		return refuse(ClassData, "data", "The %s cannot be read: its data is not JSON (%s).", noun(e.Type()), err)
 	}
-	if err := s.Validate(v); err != nil {
-		return violation(e.Type(), err)
+	var faults []fault
+	for _, s := range all {
+		if err := s.Validate(v); err != nil {
+			faults = append(faults, faultsOf(err)...)
+		}
+	}
+	if len(faults) > 0 {
+		return violation(e.Type(), faults)
 	}
 	return nil
 }
@@ -105,7 +115,7 @@ type fault struct {
 // maxFaults is how many violations one Reason tells of.
 const maxFaults = 3
 
-func violation(eventType string, err error) *Refusal {
+func faultsOf(err error) []fault {
 	var faults []fault
 	if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 		faults = collect(nil, v)
@@ -113,9 +123,15 @@ func violation(eventType string, err error) *Refusal {
 	if len(faults) == 0 { // a keyword that explains itself in no way known here
 		faults = []fault{{"data", "does not have the form that its type asks for"}}
 	}
+	return faults
+}
+
+// violation tells of faults; two schemas may find the same one.
+func violation(eventType string, faults []fault) *Refusal {
 	slices.SortFunc(faults, func(a, b fault) int {
 		return cmp.Or(strings.Compare(a.field, b.field), strings.Compare(a.reason, b.reason))
 	})
+	faults = slices.Compact(faults)
 	parts := make([]string, 0, maxFaults)
 	for _, f := range faults[:min(maxFaults, len(faults))] {
 		parts = append(parts, f.field+" "+f.reason)

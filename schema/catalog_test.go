@@ -37,6 +37,37 @@ func TestCatalogAccepts(t *testing.T) {
 	}
 }
 
+// The types of a lead share what is the same, and have what is their own.
+func TestCatalogTypes(t *testing.T) {
+	t.Parallel()
+	catalog := schema.NewCatalog()
+	if diff := cmp.Diff([]string{"conversation.requested", "lead.created", "lead.qualified", "lead.updated"}, catalog.Types()); diff != "" {
+		t.Errorf("types (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct{ kind, data, want string }{
+		{"lead.updated", `{"id":"7","phone":"+14155550100","changed":["phone"],"updated_at":"2026-11-21T09:30:00Z"}`, ""},
+		{"lead.updated", `{"id":"7","changed":null,"updated_at":null,"more":1}`, ""},
+		{"lead.updated", `{"changed":"phone"}`, "data.changed must be a list; data.id is missing."},
+		{"lead.updated", `{"id":"7","changed":[5],"phone":5}`, "data.changed[0] must be text; data.phone must be text."},
+		{"lead.qualified", `{"id":7,"score":81.5,"stage":"mql","status":"open","reason":"asked twice","owner":{"id":3},"qualified_at":"2026-11-21T09:30:00Z"}`, ""},
+		{"lead.qualified", `{"id":7,"score":"hot","owner":"ana","stage":null,"status":null,"reason":null,"qualified_at":null}`, ""},
+		{"lead.qualified", `{"id":7,"owner":12}`, ""},
+		{"lead.qualified", `{"score":true,"owner":[]}`, "data.id is missing; data.owner must be a whole number or an object or text; data.score must be a number or text."},
+		{"lead.qualified", `{"id":" "}`, "data.id is empty."},
+		{"conversation.requested", `{"agentId":"a","anything":[1]}`, ""},
+		{"conversation.requested", `{}`, ""},
+		{"conversation.requested", `[]`, "data must be an object."},
+	} {
+		got := ""
+		if err := catalog.Check(content(tt.kind, "", tt.data)); err != nil {
+			_, got, _ = strings.Cut(refusal(t, err).Reason, ": ")
+		}
+		if got != tt.want {
+			t.Errorf("%s %s: got %q, want %q", tt.kind, tt.data, got, tt.want)
+		}
+	}
+}
+
 func TestCatalogRefuses(t *testing.T) {
 	t.Parallel()
 	catalog := schema.NewCatalog()
