@@ -215,34 +215,39 @@ func schemaProblems(name string, err error) error {
 	}
 	if e, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		if v, ok := errors.AsType[*jsonschema.ValidationError](e.Err); ok {
-			return errors.Join(schemaFaults(strings.TrimPrefix(e.URL, schemaRoot), v, map[string]bool{})...)
+			return errors.Join(schemaFaults(strings.TrimPrefix(e.URL, schemaRoot), v)...)
 		}
 	}
 	return errors.New(clip(strings.ReplaceAll(err.Error(), schemaRoot, ""), maxReason))
 }
 
-// schemaFaults are the leaves of what a schema's own schema finds, each place
-// once.
-func schemaFaults(file string, v *jsonschema.ValidationError, told map[string]bool) []error {
-	if len(v.Causes) > 0 {
-		var all []error
+// schemaFaults are what a schema's own schema finds, each once and in order.
+func schemaFaults(address string, v *jsonschema.ValidationError) []error {
+	file, _, _ := strings.Cut(address, "#")
+	var texts []string
+	var walk func(v *jsonschema.ValidationError)
+	walk = func(v *jsonschema.ValidationError) {
 		for _, c := range v.Causes {
-			all = append(all, schemaFaults(file, c, told)...)
+			walk(c)
 		}
-		return all
+		if len(v.Causes) > 0 {
+			return
+		}
+		at := file + "#"
+		for _, step := range v.InstanceLocation {
+			at += "/" + pointerEscape.Replace(step)
+		}
+		text := explain(v.ErrorKind)
+		if k, ok := v.ErrorKind.(*kind.Format); ok && k.Want == "regex" {
+			text = "is no regular expression of Go (RE2)"
+		}
+		texts = append(texts, quote(at)+" "+text)
 	}
-	file, _, _ = strings.Cut(file, "#")
-	at := file + "#"
-	for _, step := range v.InstanceLocation {
-		at += "/" + pointerEscape.Replace(step)
+	walk(v)
+	slices.Sort(texts)
+	var all []error
+	for _, text := range slices.Compact(texts) {
+		all = append(all, errors.New(text))
 	}
-	text := quote(at) + " " + explain(v.ErrorKind)
-	if k, ok := v.ErrorKind.(*kind.Format); ok && k.Want == "regex" {
-		text = quote(at) + " is no regular expression of Go (RE2)"
-	}
-	if told[text] {
-		return nil
-	}
-	told[text] = true
-	return []error{errors.New(text)}
+	return all
 }

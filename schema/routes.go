@@ -14,6 +14,9 @@ type RouteSource struct {
 	Type    string         // event type, or a pattern in which * stands for any text
 	When    string         // a condition; empty: always
 	Request map[string]any // what the provider is asked; strings may hold ${ expression }
+	// Passthrough are the fields of the provider's request that the event's data may
+	// give, besides Request; of type conversation.requested only.
+	Passthrough []string
 }
 
 // Routes are the compiled routes of one lane. They are safe for concurrent use.
@@ -22,9 +25,10 @@ type Routes struct {
 }
 
 type route struct {
-	pattern string
-	when    *expression // nil: always
-	request value
+	pattern     string
+	when        *expression // nil: always
+	request     value
+	passthrough []string
 }
 
 // RouteError is one thing that is wrong with the routes.
@@ -56,7 +60,7 @@ func CompileRoutes(sources []RouteSource) (*Routes, error) {
 }
 
 func compileRoute(path string, s RouteSource) (route, []error) {
-	out := route{pattern: s.Type}
+	out := route{pattern: s.Type, passthrough: s.Passthrough}
 	var problems []error
 	if strings.TrimSpace(s.Type) == "" {
 		problems = append(problems, &RouteError{path + ".type", errors.New("is missing")})
@@ -68,12 +72,12 @@ func compileRoute(path string, s RouteSource) (route, []error) {
 		}
 		out.when = condition
 	}
-	if len(s.Request) == 0 {
+	if len(s.Request) == 0 && len(s.Passthrough) == 0 {
 		return out, append(problems, &RouteError{path + ".request", errors.New("is missing")})
 	}
 	request, errs := compileValue(path+".request", "", s.Request, 0)
 	out.request = request
-	return out, append(problems, errs...)
+	return out, slices.Concat(problems, errs, compilePassthrough(path, s, request))
 }
 
 // compileCondition takes the expression bare or as ${ expression }.
@@ -104,18 +108,46 @@ func bare(source string) (string, error) {
 // Request returns the request that the first matching route makes of e, as
 // values that the caller owns: map[string]any, []any, string, bool, int,
 // float64, json.Number for whole numbers past 64 bits, nil, and what else the
-// configuration holds. Its errors are a *Refusal of ClassNoRoute or
-// ClassRequest, or a *Skip.
+// configuration holds. Its errors are a *Refusal of ClassNoRoute, ClassRequest or,
+// of what may not be passed through, ClassData; or a *Skip.
 //
 // A condition that cannot be judged is a refusal: the routes after it are not
 // tried.
 func (r *Routes) Request(e event.Event) (request map[string]any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			request, err = nil, refuse(ClassRequest, "", "The request for this event cannot be made.")
-		}
-	}()
-	var env *environment
+	defer unmade(&err)
+	route, env, err := r.find(e)
+	if err != nil {
+		return nil, err
+	}
+	return route.make(env)
+}
+
+// Passable returns the *Refusal of an event that its route would pass through and
+// may not. Whatever else may be wrong with it is not looked at.
+func (r *Routes) Passable(e event.Event) (err error) {
+	defer unmade(&err)
+	if e.Type() != ConversationRequested {
+		return nil
+	}
+	route, env, err := r.find(e)
+	if err != nil || len(route.passthrough) == 0 {
+		return nil //nolint:nilerr // it becomes a dead letter, which tells of it
+	}
+	if _, refusal := route.passed(env); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// unmade turns a panic over one event into its refusal.
+func unmade(err *error) {
+	if p := recover(); p != nil {
+		*err = refuse(ClassRequest, "", "The request for this event cannot be made.")
+	}
+}
+
+// find returns the first route that matches, with what its expressions see.
+func (r *Routes) find(e event.Event) (found route, env *environment, err error) {
 	known := false
 	for _, route := range r.routes {
 		if !matchType(route.pattern, e.Type()) {
@@ -125,25 +157,25 @@ func (r *Routes) Request(e event.Event) (request map[string]any, err error) {
 		if env == nil {
 			made, refusal := newEnvironment(e)
 			if refusal != nil {
-				return nil, refusal
+				return found, nil, refusal
 			}
 			env = made
 		}
 		if route.when != nil {
 			holds, refusal := route.when.condition(env)
 			if refusal != nil {
-				return nil, refusal
+				return found, nil, refusal
 			}
 			if !holds {
 				continue
 			}
 		}
-		return route.make(env)
+		return route, env, nil
 	}
 	if known {
-		return nil, &Skip{Reason: fmt.Sprintf("No route of this lane applies to this %s: each has a condition that does not hold.", noun(e.Type()))}
+		return found, nil, &Skip{Reason: fmt.Sprintf("No route of this lane applies to this %s: each has a condition that does not hold.", noun(e.Type()))}
 	}
-	return nil, refuse(ClassNoRoute, "type", "This lane has no route for events of type %s.", quote(e.Type()))
+	return found, nil, refuse(ClassNoRoute, "type", "This lane has no route for events of type %s.", quote(e.Type()))
 }
 
 // Handles reports whether there is a route for events of this type, whatever its
@@ -152,8 +184,15 @@ func (r *Routes) Handles(eventType string) bool {
 	return slices.ContainsFunc(r.routes, func(route route) bool { return matchType(route.pattern, eventType) })
 }
 
-// make renders the route's request.
+// make renders the route's request, with what is passed through.
 func (r route) make(env *environment) (map[string]any, error) {
+	var passed map[string]any
+	if len(r.passthrough) > 0 {
+		var refusal *Refusal
+		if passed, refusal = r.passed(env); refusal != nil {
+			return nil, refusal
+		}
+	}
 	out, refusal := r.request.render(env)
 	if refusal != nil {
 		return nil, refusal
@@ -162,6 +201,7 @@ func (r route) make(env *environment) (map[string]any, error) {
 	if !ok {
 		return nil, refuse(ClassRequest, "", "The route's request is not an object.")
 	}
+	merge(r.request, object, passed)
 	return object, nil
 }
 

@@ -37,7 +37,7 @@ func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
 	if err := d.sameEvent(a, k, name, ev); err != nil {
 		return nil, err
 	}
-	if err := schema.NewCatalog().Check(ev); err != nil {
+	if err := d.cfg.Catalog.Check(ev); err != nil {
 		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, err)
 	}
 	request, err := lc.Routes.Request(ev)

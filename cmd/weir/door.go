@@ -19,7 +19,7 @@ import (
 // process's own.
 func (s *service) door() gateway.Door {
 	return gateway.Door{
-		Publishers: publishers(s.cfg), Lanes: doorLanes(s.cfg), Catalog: schema.NewCatalog(),
+		Publishers: publishers(s.cfg), Lanes: doorLanes(s.cfg), Catalog: s.cfg.Catalog,
 		Queue: doorQueue{s.broker}, Ledger: s.ledger,
 	}
 }

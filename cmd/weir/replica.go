@@ -14,7 +14,6 @@ import (
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
 	"github.com/weirhq/weir/internal/owner"
-	"github.com/weirhq/weir/schema"
 )
 
 // The duties that the replicas share out. That of an account is begun after
@@ -205,7 +204,7 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 // of its lanes' queues; nil if ctx ends before.
 func (s *service) engineFor(ctx context.Context, ac config.Account, t *owner.Term) (*consumer.Engine, error) {
 	ec := consumer.Config{
-		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
+		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: s.cfg.Catalog,
 		Fence: t.Held, Room: s.room.lacking, Clock: s.clock, Keep: s.cfg.Ledger.Keep,
 	}
 	if s.cfg.Broker != nil {

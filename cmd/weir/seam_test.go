@@ -14,7 +14,6 @@ import (
 	"github.com/weirhq/weir/internal/guard"
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/owner"
-	"github.com/weirhq/weir/schema"
 )
 
 // A lane is held, or released, while its new owner reads the switches: what it has
@@ -50,7 +49,7 @@ func TestANewOwnerObeysWhatComesWhileItReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			engine, err := consumer.New(s.lg, consumer.Config{
-				Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: schema.NewCatalog(),
+				Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: s.cfg.Catalog,
 				Fence: func() error { return nil }, Accounts: []consumer.AccountConfig{account},
 			})
 			if err != nil {

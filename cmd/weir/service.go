@@ -172,15 +172,15 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 // as far as the provider's client can tell.
 func checkRoutes(client consumer.Provider, ac config.Account) error {
 	checker, ok := client.(interface {
-		CheckRoute(request map[string]any) error
+		CheckRoute(request map[string]any, open bool) error
 	})
 	if !ok {
 		return nil
 	}
 	var errs []error
 	for _, lc := range ac.Lanes {
-		for i, request := range lc.Requests {
-			if err := checker.CheckRoute(request); err != nil {
+		for i, r := range lc.Sources {
+			if err := checker.CheckRoute(r.Request, len(r.Passthrough) > 0); err != nil {
 				errs = append(errs, fmt.Errorf("lane %s: routes[%d].request: %w", lc.Name, i, err))
 			}
 		}

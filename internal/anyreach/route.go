@@ -16,7 +16,10 @@ var stand = map[string]any{
 // CheckRoute returns what is wrong with a route's request whatever event comes: a
 // field that is none, two agents, one that the channel needs and that is not
 // there. A value that holds an expression counts as given and right.
-func (c *Client) CheckRoute(request map[string]any) error {
+//
+// open says that an event may give more fields: then what the request needs depends
+// on the event.
+func (c *Client) CheckRoute(request map[string]any, open bool) error {
 	sample := make(map[string]any, len(request))
 	for _, name := range slices.Sorted(maps.Keys(request)) {
 		v := request[name]
@@ -31,7 +34,7 @@ func (c *Client) CheckRoute(request map[string]any) error {
 		}
 		sample[name] = v
 	}
-	if sample["channel"] == nil && request["channel"] != nil {
+	if open || sample["channel"] == nil && request["channel"] != nil {
 		return c.checkFields(sample) // what it needs depends on the event
 	}
 	_, err := c.Prepare(sample)

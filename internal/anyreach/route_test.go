@@ -36,11 +36,15 @@ func TestARouteIsCheckedBeforeAnyEventComes(t *testing.T) {
 		"two, any channel":     {with(map[string]any{"channel": "${ data.c }", "agent_config": map[string]any{}}), "Only one of"},
 		"mail to nobody":       {map[string]any{"channel": "email", "user_id": "${ data.id }", "agent_id": "a"}, "to_address"},
 		"a literal wrong":      {with(map[string]any{"user_id": "12"}), "user_id"},
+		"open: nothing":        {map[string]any{}, ""},
+		"open: no number":      {with(map[string]any{"agent_number": nil}), ""},
+		"open: a wrong one":    {with(map[string]any{"agent_number": "12"}), "agent_number"},
+		"open: two agents":     {with(map[string]any{"agent_version_id": "v"}), "Only one of"},
 		"unknown, any channel": {map[string]any{"channel": "${ data.c }", "to": "x"}, "to is not a field"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := client(t, anyreach.Config{URL: "https://api.anyreach.example"}).CheckRoute(tt.request)
+			err := client(t, anyreach.Config{URL: "https://api.anyreach.example"}).CheckRoute(tt.request, strings.HasPrefix(name, "open: "))
 			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

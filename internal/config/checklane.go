@@ -132,9 +132,10 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	if d.has(path+".weight") && !d.has(path+".account") {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}
+	d.passthrough(path, p, &lane, block.Rules)
 	lane.Routes = d.routes(path+".routes", block.Rules)
 	for _, rule := range block.Rules {
-		lane.Requests = append(lane.Requests, rule.Request)
+		lane.Sources = append(lane.Sources, schema.RouteSource(rule))
 	}
 	lane.Channels = d.channels(path+".routes", p, block.Rules)
 	return lane
@@ -216,7 +217,7 @@ func (d *decoder) routes(path string, blocks []routeBlock) *schema.Routes {
 		if !d.has(at + ".type") {
 			d.add(at+".type", "is missing")
 		}
-		if len(blocks[i].Request) == 0 {
+		if len(blocks[i].Request) == 0 && !d.has(at+".passthrough") {
 			d.add(at+".request", "is missing or empty")
 		}
 		sources[i] = schema.RouteSource(blocks[i])

@@ -16,6 +16,8 @@ type Config struct {
 	Gateway Gateway
 	Admin   Admin
 	Ledger  Ledger
+	// Catalog holds the schemas of event data: the built-in ones and the file's own.
+	Catalog *schema.Catalog
 	// Accounts are those of the accounts list, then those that lanes carry in
 	// their own block, in the file's order. Each has at least one lane.
 	Accounts []Account
@@ -139,6 +141,15 @@ type Ledger struct {
 }
 
 func (l *Ledger) defaults() { l.Keep = 90 * 24 * time.Hour }
+
+// Schema is a JSON Schema of the user's own for the data of some events.
+type Schema struct {
+	// Type is a CloudEvents type, or a pattern in which * stands for any text. The
+	// first that matches an event's type holds, besides the built-in one.
+	Type string `yaml:"type"`
+	// File is the schema's path, below the folder of weir.yaml.
+	File string `yaml:"file"`
+}
 
 // brokerBlock is broker as the file has it.
 type brokerBlock struct {

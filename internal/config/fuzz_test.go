@@ -45,8 +45,8 @@ func FuzzParse(f *testing.F) {
 
 func checkUsable(t *testing.T, cfg *config.Config) {
 	t.Helper()
-	if (cfg.Broker == nil) == (cfg.Embedded == nil) || len(cfg.Accounts) == 0 {
-		t.Fatalf("Config: got %+v, want one broker and an account", cfg)
+	if (cfg.Broker == nil) == (cfg.Embedded == nil) || len(cfg.Accounts) == 0 || cfg.Catalog == nil {
+		t.Fatalf("Config: got %+v, want one broker, a catalog and an account", cfg)
 	}
 	names := map[string]bool{}
 	for _, a := range cfg.Accounts {

@@ -43,8 +43,11 @@ type Lane struct {
 	Webhook Webhook `yaml:"webhook"`
 	// CRM is where a CRM tells of leads; nil: nowhere.
 	CRM *CRM `yaml:"crm"`
-	// Requests are those of the routes, as the file has them.
-	Requests []map[string]any `yaml:"-"`
+	// AllowIgnoreDND lets a route pass ignoreDND through, with which a publisher
+	// reaches people who do not want to be called; default false. Oration only.
+	AllowIgnoreDND bool `yaml:"allow_ignore_dnd"`
+	// Sources are the routes as the file has them.
+	Sources []schema.RouteSource `yaml:"-"`
 	// Routes are compiled from the block's routes; the first match wins.
 	Routes *schema.Routes `yaml:"-"`
 	// Channels are those that the routes can ask for, sorted. Nil: it cannot be
@@ -70,9 +73,10 @@ type laneBlock struct {
 
 // routeBlock is a route as the file has it.
 type routeBlock struct {
-	Type    string         `yaml:"type"`
-	When    string         `yaml:"when"`
-	Request map[string]any `yaml:"request"`
+	Type        string         `yaml:"type"`
+	When        string         `yaml:"when"`
+	Request     map[string]any `yaml:"request"`
+	Passthrough []string       `yaml:"passthrough"`
 }
 
 // defaults are those that do not depend on the provider.

@@ -26,6 +26,7 @@ type file struct {
 	Gateway  *Gateway     `yaml:"gateway"`
 	Admin    Admin        `yaml:"admin"`
 	Ledger   *Ledger      `yaml:"ledger"`
+	Schemas  []Schema     `yaml:"schemas"`
 	Accounts []Account    `yaml:"accounts"`
 	Lanes    []laneBlock  `yaml:"lanes"`
 }
@@ -178,6 +179,7 @@ func (d *decoder) assemble(f *file) *Config {
 		d.checkEmbedded(f.Embedded)
 		cfg.Embedded = f.Embedded
 	}
+	cfg.Catalog = d.catalog(f.Schemas)
 	cfg.Accounts = d.accounts(f)
 	return cfg
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/schema"
 )
 
 // small is a file with what must be in one; tests replace parts of it.
@@ -61,7 +62,7 @@ func parse(t *testing.T, text string) *config.Config {
 }
 
 // plain compares all but compiled routes, which only their package can.
-var plain = cmpopts.IgnoreFields(config.Lane{}, "Routes", "Requests")
+var plain = cmp.Options{cmpopts.IgnoreFields(config.Lane{}, "Routes", "Sources"), cmpopts.IgnoreFields(config.Config{}, "Catalog")}
 
 // defaults are an account's settings as the smallest file leaves them.
 func defaults() config.Settings {
@@ -94,6 +95,9 @@ func TestParseFillsInDefaults(t *testing.T) {
 	}
 	if got.Accounts[0].Lanes[0].Routes == nil {
 		t.Error("Routes: got nil, want the compiled routes")
+	}
+	if diff := cmp.Diff(schema.NewCatalog().Types(), got.Catalog.Types()); diff != "" {
+		t.Errorf("Catalog, types (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,6 +31,10 @@ type provider struct {
 	// limit is its default.
 	limited string
 	limit   int
+	// passes are the fields of its request that a publisher may give where a route
+	// says so; of others notPassed may say why not.
+	passes    []string
+	notPassed map[string]string
 	// takesID: a request that is sent again with our id makes nothing new, and
 	// visibleAfter is the default of how long a look-up by it may find nothing.
 	takesID      bool
@@ -52,6 +57,10 @@ var providers = []*provider{
 		takes:       "api_key with workspace_id, or bearer",
 		checkAuth:   (*decoder).orationAuth, spaces: orationSpaces,
 		limit: 20,
+		passes: []string{
+			"agentId", "conversationType", "customerId", "dynamicVariables", "fromPhoneNumber",
+			"identifier", ignoreDND, "sipTrunkAddress", "telephonyType", "toPhoneNumber",
+		},
 		batch: 20, maxBatch: 100,
 		fullWhen: []string{"concurren", "capacity", "slot", "limit", "busy", "too many"},
 		notSettings: map[string]string{
@@ -68,10 +77,22 @@ var providers = []*provider{
 		checkAuth:   (*decoder).anyreachAuth, spaces: anyreachSpaces,
 		channels: []string{"telephone", "webrtc", "email", "text"}, field: "channel",
 		limited: "telephone", limit: 10, // as its documentation has it
+		passes: []string{
+			"agent_config", "agent_id", "agent_number", "agent_version_id", "channel", "custom_metadata",
+			"from_address", "initial_context", "subject", "to_address", "user_id", "version",
+		},
+		notPassed: map[string]string{
+			"id":              "cannot be passed through: Weir sets it, so that nobody is contacted twice",
+			"organization":    "cannot be passed through: it is the account's",
+			"organization_id": "cannot be passed through: it is the account's",
+		},
 		takesID: true, visibleAfter: 30 * time.Second,
 		batch: 1, maxBatch: 1,
 		agentNumber: numberRequired, queues: true,
-		notLane: map[string]string{"webhook": "is not supported by this provider: it sends no webhooks"},
+		notLane: map[string]string{
+			"webhook":          "is not supported by this provider: it sends no webhooks",
+			"allow_ignore_dnd": "has no meaning here: this provider's requests have no ignoreDND",
+		},
 		notSettings: map[string]string{
 			"full_when": "has no meaning here: this provider's errors are one a request, told by their status",
 		},
@@ -88,6 +109,15 @@ func providerOf(name string) *provider {
 		if p.name == name {
 			return p
 		}
+	}
+	return nil
+}
+
+// Passes returns the fields of a provider's request that a passthrough may name,
+// sorted.
+func Passes(provider string) []string {
+	if p := providerOf(provider); p != nil {
+		return slices.Clone(p.passes)
 	}
 	return nil
 }

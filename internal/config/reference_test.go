@@ -35,7 +35,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		"file": "The file", "brokerBlock": "`broker`", "Broker": "`broker`", "TLS": "`broker.tls`", "System": "`broker.system`",
 		"Embedded": "`embedded`", "Gateway": "`gateway`", "Publisher": "`gateway.publishers`", "Certificate": "`gateway.tls`", "Webhook": "`webhook`", "CRM": "`crm`", "HMAC": "`crm.hmac`", "Admin": "`admin`", "Ledger": "`ledger`", "Account": "`accounts`", "Settings": "An account's settings",
 		"Auth": "`auth`", "Pacing": "`pacing`", "Headers": "`headers`", "Breaker": "`breaker`",
-		"laneBlock": "`lanes`", "Lane": "`lanes`", "routeBlock": "`routes`",
+		"laneBlock": "`lanes`", "Lane": "`lanes`", "Schema": "`schemas`", "routeBlock": "`routes`",
 	}
 	want := map[string][]string{}
 	for block, keys := range config.Keys() {

@@ -221,6 +221,9 @@ func (d *door) take(ctx context.Context, p *publisher, lane string, m mode, h ht
 			Reason: fmt.Sprintf("Lane %s has no route for events of type %q.", lane, schema.Cut(schema.Mask(parcel.event.Type()), 120)),
 		}
 	}
+	if err == nil {
+		err = d.cfg.Lanes[lane].Routes.Passable(parcel.event)
+	}
 	if err != nil {
 		return receipt{}, refusalOf(err, body)
 	}
