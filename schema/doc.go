@@ -68,6 +68,16 @@
 // Each expression is bounded: 4,096 bytes, 500 nodes, no loops, 1 MiB of any
 // text that it makes, 16 MiB of what it gives.
 //
+// A route of conversation.requested may list fields that the event's data gives
+// itself (RouteSource.Passthrough). Any other one in the data is refused by name; so
+// is what the request fixes, Weir's own marks, and too much. Objects that both give
+// are merged, and an expression of the route has the last word.
+//
+// # Schemas
+//
+// [NewCatalog] has the built-in schemas of event data; [CompileCatalog] adds a
+// user's own, which come on top of them.
+//
 // # What may be shown
 //
 // [Mask] makes any text fit for a log, and [Secret] is a credential that does not

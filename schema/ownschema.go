@@ -233,15 +233,16 @@ func schemaFaults(address string, v *jsonschema.ValidationError) []error {
 		if len(v.Causes) > 0 {
 			return
 		}
-		at := file + "#"
+		var at strings.Builder
+		at.WriteString(file + "#")
 		for _, step := range v.InstanceLocation {
-			at += "/" + pointerEscape.Replace(step)
+			at.WriteString("/" + pointerEscape.Replace(step))
 		}
 		text := explain(v.ErrorKind)
 		if k, ok := v.ErrorKind.(*kind.Format); ok && k.Want == "regex" {
 			text = "is no regular expression of Go (RE2)"
 		}
-		texts = append(texts, quote(at)+" "+text)
+		texts = append(texts, quote(at.String())+" "+text)
 	}
 	walk(v)
 	slices.Sort(texts)
