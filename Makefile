@@ -91,7 +91,8 @@ storm: ## small worlds in which everything goes wrong by chance; again with FROM
 build: ## bin/weir
 	$(GO) build -trimpath -o bin/ ./cmd/weir
 
-soak: ## weir killed 100 times with -9 under provider faults, and eight replicas that come and go, about 25 minutes
+# The last of them wants wrk to be installed.
+soak: ## weir killed 100 times with -9 under provider faults, eight replicas that come and go, the gateway under wrk; half an hour
 	$(GO) test -tags soak -run TestSoak -count=1 -timeout 1h -v ./cmd/weir
 
 # The clocks of its children can be turned; with a Go for which that is not known
