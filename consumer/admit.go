@@ -276,14 +276,8 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 // translate makes the provider's request of an event.
 func (ln *lane) translate(ev event.Event) (r Request, err error) {
 	defer ln.rescue(&err)
-	if err := ln.e.cfg.Catalog.Check(ev); err != nil {
-		return Request{}, err
-	}
-	request, err := ln.cfg.Routes.Request(ev)
-	if err != nil {
-		return Request{}, err
-	}
-	return ln.a.cfg.Provider.Prepare(request)
+	s := Screen(ln.e.cfg.Catalog, ln.cfg.Routes, ln.a.cfg.Provider, ev)
+	return s.Request, s.Err
 }
 
 // refuseEvent makes a dead letter of an event that was not sent.

@@ -36,6 +36,21 @@ type Lister interface {
 	Conversations(ctx context.Context, since time.Time) ([]Conversation, error)
 }
 
+// Previewer is a Provider that shows what Create would send.
+type Previewer interface {
+	// Preview returns the request that Create would make of a batch of these items:
+	// the same but for the credentials. It sends nothing.
+	Preview(items []Item) (Preview, error)
+}
+
+// Preview is an HTTP request that was not sent.
+type Preview struct {
+	Method string
+	URL    string
+	Header map[string][]string // with *** in place of each credential
+	Body   []byte
+}
+
 // Listener is a Provider that tells of conversations by webhook.
 type Listener interface {
 	// Hook reads the body of one webhook; header is that of its request. What is

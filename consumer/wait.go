@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/weirhq/weir/schema"
 )
 
 // What depends on the time of day (H25). A wait is over when it is by this host's
@@ -65,17 +63,13 @@ func (ln *lane) tooOld(times ...time.Time) (refusal, unsure error) {
 	if theirs, ok := ln.e.cfg.Clock.broker(now); ok && distrust != nil {
 		latest = later(latest, theirs)
 	}
-	keep := ln.e.cfg.Keep - 24*time.Hour
 	for _, t := range times {
 		switch {
-		case t.IsZero() || latest.Sub(t) <= keep:
+		case !forgotten(t, latest, ln.e.cfg.Keep):
 		case distrust != nil:
 			return nil, fmt.Errorf("%w, so nobody can tell whether an event of %s is too old; set the clocks right", distrust, t.UTC().Format(time.DateOnly))
 		default:
-			return &schema.Refusal{
-				Class:  schema.ClassTooOld,
-				Reason: fmt.Sprintf("This event is from %s, too old to know whether it was sent before; publish it as a new one if it is still to be sent.", t.UTC().Format(time.DateOnly)),
-			}, nil
+			return Forgotten(t, latest, ln.e.cfg.Keep), nil
 		}
 	}
 	return nil, nil

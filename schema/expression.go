@@ -310,19 +310,32 @@ func (x *expression) run(env *environment) (any, error) {
 	return nil, errors.New(Mask(quoted.ReplaceAllString(firstLine(message), "…")))
 }
 
+// reads returns what the expression reads of the event.
+func (x *expression) reads(env *environment) []Read {
+	out := make([]Read, 0, len(x.paths))
+	for _, p := range x.paths {
+		out = append(out, Read{Path: pathName(p), Value: env.lookup(p)})
+	}
+	return out
+}
+
 // absent names the paths of the expression that the event has not: "data.a or data.b".
 func (x *expression) absent(env *environment) string {
 	var out []string
-	for _, p := range x.paths {
-		if env.lookup(p) != nil {
-			continue
+	for _, r := range x.reads(env) {
+		if r.Value == nil {
+			out = append(out, r.Path)
 		}
-		var name strings.Builder
-		name.WriteString(p[0])
-		for _, step := range p[1:] {
-			name.WriteString(member(step))
-		}
-		out = append(out, name.String())
 	}
 	return strings.Join(out, " or ")
+}
+
+// pathName writes a plain path as Reasons have it.
+func pathName(p []string) string {
+	var name strings.Builder
+	name.WriteString(p[0])
+	for _, step := range p[1:] {
+		name.WriteString(member(step))
+	}
+	return name.String()
 }

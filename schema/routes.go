@@ -113,13 +113,9 @@ func bare(source string) (string, error) {
 //
 // A condition that cannot be judged is a refusal: the routes after it are not
 // tried.
-func (r *Routes) Request(e event.Event) (request map[string]any, err error) {
-	defer unmade(&err)
-	route, env, err := r.find(e)
-	if err != nil {
-		return nil, err
-	}
-	return route.make(env)
+func (r *Routes) Request(e event.Event) (map[string]any, error) {
+	c, err := r.Choose(e)
+	return c.Request, err
 }
 
 // Passable returns the *Refusal of an event that its route would pass through and
@@ -129,7 +125,8 @@ func (r *Routes) Passable(e event.Event) (err error) {
 	if e.Type() != ConversationRequested {
 		return nil
 	}
-	route, env, err := r.find(e)
+	var c Choice
+	route, env, err := r.find(e, &c)
 	if err != nil || len(route.passthrough) == 0 {
 		return nil //nolint:nilerr // it becomes a dead letter, which tells of it
 	}
@@ -144,38 +141,6 @@ func unmade(err *error) {
 	if p := recover(); p != nil {
 		*err = refuse(ClassRequest, "", "The request for this event cannot be made.")
 	}
-}
-
-// find returns the first route that matches, with what its expressions see.
-func (r *Routes) find(e event.Event) (found route, env *environment, err error) {
-	known := false
-	for _, route := range r.routes {
-		if !matchType(route.pattern, e.Type()) {
-			continue
-		}
-		known = true
-		if env == nil {
-			made, refusal := newEnvironment(e)
-			if refusal != nil {
-				return found, nil, refusal
-			}
-			env = made
-		}
-		if route.when != nil {
-			holds, refusal := route.when.condition(env)
-			if refusal != nil {
-				return found, nil, refusal
-			}
-			if !holds {
-				continue
-			}
-		}
-		return route, env, nil
-	}
-	if known {
-		return found, nil, &Skip{Reason: fmt.Sprintf("No route of this lane applies to this %s: each has a condition that does not hold.", noun(e.Type()))}
-	}
-	return found, nil, refuse(ClassNoRoute, "type", "This lane has no route for events of type %s.", quote(e.Type()))
 }
 
 // Handles reports whether there is a route for events of this type, whatever its

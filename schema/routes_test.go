@@ -43,6 +43,41 @@ func one(t testing.TB, v any) *schema.Routes {
 	return compile(t, schema.RouteSource{Type: "lead.created", Request: map[string]any{"x": v}})
 }
 
+// How a request came about is told beside it, and beside each error.
+func TestChooseTells(t *testing.T) {
+	t.Parallel()
+	made := map[string]any{"x": "${ data.phone }"}
+	routes := compile(t,
+		schema.RouteSource{Type: "deal.*", Request: made},
+		schema.RouteSource{Type: "lead.*", When: "data.score > 2 and has(data.email)", Request: made},
+		schema.RouteSource{Type: "lead.created", When: "data.vip", Request: made},
+		schema.RouteSource{Type: "*", Request: made},
+	)
+	got, err := routes.Choose(leadEvent(t))
+	want := schema.Choice{Route: 2, Request: map[string]any{"x": "+4915112345678"}, Tried: []schema.Tried{
+		{Type: "deal.*"},
+		{Type: "lead.*", When: "data.score > 2 and has(data.email)", Fits: true, Reads: []schema.Read{{Path: "data.score", Value: 1.5}, {Path: "data.email", Value: ""}}},
+		{Type: "lead.created", When: "data.vip", Fits: true, Holds: true, Reads: []schema.Read{{Path: "data.vip", Value: true}}},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v; choice (-want +got):\n%s", err, diff)
+	}
+	for name, tt := range map[string]struct {
+		source schema.RouteSource
+		want   schema.Choice
+	}{
+		"no type":         {schema.RouteSource{Type: "deal.won", Request: made}, schema.Choice{Route: -1, Tried: []schema.Tried{{Type: "deal.won"}}}},
+		"no condition":    {schema.RouteSource{Type: "*", When: "data.no", Request: made}, schema.Choice{Route: -1, Tried: []schema.Tried{{Type: "*", When: "data.no", Fits: true, Reads: []schema.Read{{Path: "data.no"}}}}}},
+		"a bad condition": {schema.RouteSource{Type: "*", When: "data.id > \"a\"", Request: made}, schema.Choice{Route: -1, Tried: []schema.Tried{{Type: "*", When: "data.id > \"a\"", Fits: true, Reads: []schema.Read{{Path: "data.id", Value: 7}}}}}},
+		"no value":        {schema.RouteSource{Type: "*", Request: map[string]any{"x": "${ data.no }"}}, schema.Choice{Tried: []schema.Tried{{Type: "*", Fits: true, Holds: true}}}},
+	} {
+		got, err := compile(t, tt.source).Choose(leadEvent(t))
+		if diff := cmp.Diff(tt.want, got); diff != "" || err == nil {
+			t.Errorf("%s: error %v; choice (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
 func TestRouteChoice(t *testing.T) {
 	t.Parallel()
 	route := func(name, eventType, when string) schema.RouteSource {

@@ -37,15 +37,12 @@ func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
 	if err := d.sameEvent(a, k, name, ev); err != nil {
 		return nil, err
 	}
-	if err := d.cfg.Catalog.Check(ev); err != nil {
-		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, err)
-	}
-	request, err := lc.Routes.Request(ev)
-	if err == nil {
-		err = prepare(a, ac, request)
-	}
+	client, err := translator(a, ac)
 	if err != nil {
-		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, err)
+		return nil, err
+	}
+	if s := consumer.Screen(d.cfg.Catalog, lc.Routes, client, ev); s.Err != nil {
+		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, s.Err)
 	}
 	return &correction{header: header, body: body, digest: schema.Digest(ev)}, nil
 }
@@ -60,16 +57,11 @@ func (d *desk) lane(name string) (config.Account, config.Lane, bool) {
 	return config.Account{}, config.Lane{}, false
 }
 
-// prepare tries whether the provider's client takes a request. It sends nothing,
-// so the credentials, which the command's user need not have, are none.
-func prepare(a *app, ac config.Account, request map[string]any) error {
+// translator is the provider's client for its rules alone. It sends nothing, so the
+// credentials, which the command's user need not have, are none.
+func translator(a *app, ac config.Account) (consumer.Provider, error) {
 	ac.Auth = config.Auth{Bearer: "none", Token: "none"}
-	client, err := provider(a.quiet(), ac)
-	if err != nil {
-		return err
-	}
-	_, err = client.Prepare(request)
-	return err
+	return provider(a.quiet(), ac)
 }
 
 // readEvent reads a file, or standard input, as far as an event may reach.

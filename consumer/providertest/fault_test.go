@@ -22,6 +22,15 @@ type broken struct {
 	prepare      func(c providertest.Client, r map[string]any) (consumer.Request, error)
 	create       func(ctx context.Context, c providertest.Client, b consumer.Batch) consumer.Answer
 	conversation func(ctx context.Context, c providertest.Client, id string) (consumer.Conversation, error)
+	preview      func(p *consumer.Preview)
+}
+
+func (c broken) Preview(items []consumer.Item) (consumer.Preview, error) {
+	p, err := c.Client.(consumer.Previewer).Preview(items)
+	if c.preview != nil {
+		c.preview(&p)
+	}
+	return p, err
 }
 
 func (c broken) Prepare(r map[string]any) (consumer.Request, error) {
@@ -107,6 +116,10 @@ var faults = map[string]broken{
 	"asks for another id": {test: "conversation", conversation: func(ctx context.Context, c providertest.Client, id string) (consumer.Conversation, error) {
 		return c.Conversation(ctx, strings.Trim(id, "./"))
 	}},
+	"shows another body":      {test: "preview", preview: func(p *consumer.Preview) { p.Body = append(p.Body, '\n') }},
+	"shows another place":     {test: "preview", preview: func(p *consumer.Preview) { p.URL += "/" }},
+	"hides a header":          {test: "preview", preview: func(p *consumer.Preview) { delete(p.Header, "User-Agent") }},
+	"shows the token as well": {test: "preview", preview: func(p *consumer.Preview) { p.Header["Authorization"] = []string{"Bearer " + ternToken} }},
 	"leaves a goroutine": {test: "close", create: func(ctx context.Context, c providertest.Client, b consumer.Batch) consumer.Answer {
 		go func() { <-make(chan struct{}) }()
 		return c.Create(ctx, b)

@@ -119,6 +119,7 @@ func Run(t *testing.T, h Harness) {
 		"prepare":      h.testPrepare,
 		"marks":        h.testMarks,
 		"permit":       h.testPermit,
+		"preview":      h.testPreview,
 		"context":      h.testContext,
 		"once":         h.testOnce,
 		"unsent":       h.testUnsent,

@@ -70,28 +70,38 @@ const maxBody = 1 << 20 // bytes of an answer
 // Create implements [consumer.Provider].
 func (c *Client) Create(ctx context.Context, b consumer.Batch) consumer.Answer {
 	began := time.Now()
-	x := wire.Exchange{Err: errors.New("a create holds one call")}
-	if len(b.Items) == 1 {
-		x = c.send(ctx, b)
+	if len(b.Items) == 0 {
+		return consumer.Answer{Began: began, Done: time.Now()}
 	}
-	a := Classify(x, c.refused, c.wire.Censor())
+	a := Classify(c.send(ctx, b), c.refused, c.wire.Censor())
 	a.Results = slices.Repeat(a.Results, len(b.Items))
 	a.Began, a.Done = began, time.Now()
 	return a
 }
 
-// send posts the only item of a batch, with Weir's marks.
+// send posts the only item of a batch.
 func (c *Client) send(ctx context.Context, b consumer.Batch) wire.Exchange {
-	r, ok := b.Items[0].Request.Body.(Request)
-	if !ok {
-		return wire.Exchange{Err: fmt.Errorf("encode: the body is a %T", b.Items[0].Request.Body)}
-	}
-	r.Ref, r.Attempt = b.Items[0].Intent, b.Items[0].Attempt
-	body, err := json.Marshal(r)
+	body, err := encode(b.Items)
 	if err != nil {
-		return wire.Exchange{Err: fmt.Errorf("encode: %w", err)}
+		return wire.Exchange{Err: err}
 	}
 	return c.wire.Post(ctx, "/calls", body, b.Permit, maxBody)
+}
+
+// Preview implements [consumer.Previewer].
+func (c *Client) Preview(items []consumer.Item) (consumer.Preview, error) {
+	body, err := encode(items)
+	return c.wire.Preview("/calls", body), err
+}
+
+// encode returns the body of a create with one call, with Weir's marks.
+func encode(items []consumer.Item) ([]byte, error) {
+	r, ok := items[0].Request.Body.(Request)
+	if !ok || len(items) != 1 {
+		return nil, fmt.Errorf("a create holds one call: got %d, the first a %T", len(items), items[0].Request.Body)
+	}
+	r.Ref, r.Attempt = items[0].Intent, items[0].Attempt
+	return json.Marshal(r)
 }
 
 // Classify says what an exchange means for its item. It is pure.

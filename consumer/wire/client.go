@@ -23,6 +23,7 @@ import (
 type Client struct {
 	url     string // without a trailing slash
 	header  http.Header
+	masked  http.Header // header, as it may be shown
 	timeout time.Duration
 	words   Censor
 	creates *http.Transport
@@ -73,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{timeout: cmp.Or(cfg.Timeout, defaultTimeout)}
 	var urlErr, timeoutErr, headErr error
 	c.url, urlErr = baseURL(cfg.URL)
-	c.header, headErr = headers(cfg.Credentials)
+	c.header, c.masked, headErr = headers(cfg.Credentials)
 	if cfg.Timeout < 0 {
 		timeoutErr = fmt.Errorf("timeout: %s is negative", cfg.Timeout)
 	}
@@ -140,15 +141,16 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// headers returns the headers of every request.
-func headers(creds []Credential) (http.Header, error) {
-	h := http.Header{
+// headers returns the headers of every request, and the same as they may be shown.
+func headers(creds []Credential) (h, masked http.Header, err error) {
+	h = http.Header{
 		"Accept": {"application/json"},
 		// Without it any coding may come, and none is decoded.
 		"Accept-Encoding": {"identity"},
 		"Content-Type":    {"application/json"},
 		"User-Agent":      {"weir"},
 	}
+	masked = h.Clone()
 	var problems []error
 	for _, cred := range creds {
 		v := cred.Value.Reveal()
@@ -160,9 +162,10 @@ func headers(creds []Credential) (http.Header, error) {
 			problems = append(problems, fmt.Errorf("%s: is longer than %d bytes", cred.Setting, maxSecret))
 		default:
 			h.Set(cred.Header, cred.Prefix+v)
+			masked.Set(cred.Header, cred.Prefix+"***")
 		}
 	}
-	return h, errors.Join(problems...)
+	return h, masked, errors.Join(problems...)
 }
 
 // Exchange is one request and what came back.
@@ -205,6 +208,12 @@ func (c *Client) Post(ctx context.Context, path string, body []byte, permit func
 	}
 	x.read(resp, limit)
 	return x
+}
+
+// Preview returns what Post would send, without the credentials.
+func (c *Client) Preview(path string, body []byte) consumer.Preview {
+	req := c.post(context.Background(), new(gate), path, body)
+	return consumer.Preview{Method: req.Method, URL: req.URL.String(), Header: c.masked.Clone(), Body: body}
 }
 
 // post returns the create request. It has no GetBody, so nothing can repeat it.

@@ -23,8 +23,9 @@ type Client struct {
 }
 
 var (
-	_ consumer.Provider = (*Client)(nil)
-	_ consumer.Lister   = (*Client)(nil)
+	_ consumer.Provider  = (*Client)(nil)
+	_ consumer.Lister    = (*Client)(nil)
+	_ consumer.Previewer = (*Client)(nil)
 )
 
 // Config says which account. URL and Token are required.

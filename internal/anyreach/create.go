@@ -28,10 +28,8 @@ func (c *Client) Create(ctx context.Context, b consumer.Batch) consumer.Answer {
 	x := Exchange{Refused: c.refused, Censor: c.wire.Censor()}
 	if len(b.Items) == 1 {
 		x.Item = b.Items[0]
-		x.Exchange = c.exchange(ctx, b)
-	} else {
-		x.Err = errors.New("a request to Anyreach holds one conversation")
 	}
+	x.Exchange = c.exchange(ctx, b)
 	a := Classify(x)
 	if r := a.Results[0]; r.Verdict == consumer.VerdictCreated && r.Conversation != x.Item.Intent {
 		c.lg.Warn().Str("intent", x.Item.Intent).Str("conversation", r.Conversation).
@@ -44,15 +42,28 @@ func (c *Client) Create(ctx context.Context, b consumer.Batch) consumer.Answer {
 
 // exchange sends the only item of a batch, at most once.
 func (c *Client) exchange(ctx context.Context, b consumer.Batch) wire.Exchange {
-	body, err := encode(b.Items[0])
+	body, err := encode(b.Items)
 	if err != nil {
 		return wire.Exchange{Err: fmt.Errorf("encode request: %w", err)}
 	}
 	return c.wire.Post(ctx, path, body, b.Permit, maxBody)
 }
 
+// Preview implements [consumer.Previewer].
+func (c *Client) Preview(items []consumer.Item) (consumer.Preview, error) {
+	body, err := encode(items)
+	if err != nil {
+		return consumer.Preview{}, err
+	}
+	return c.wire.Preview(path, body), nil
+}
+
 // encode returns the request's body.
-func encode(it consumer.Item) ([]byte, error) {
+func encode(items []consumer.Item) ([]byte, error) {
+	if len(items) != 1 {
+		return nil, errors.New("a request to Anyreach holds one conversation")
+	}
+	it := items[0]
 	r, ok := it.Request.Body.(Request)
 	if !ok {
 		return nil, fmt.Errorf("the item's body is a %T, not of this provider", it.Request.Body)

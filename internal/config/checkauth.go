@@ -83,7 +83,11 @@ func (d *decoder) twin(path, kind, name string, s Settings, first map[string]str
 		return
 	}
 	here := fmt.Sprintf("%s %q on line %d", kind, clip(name), d.place(path).line)
-	for _, space := range p.spaces(s.Auth) {
+	spaces := p.spaces(s.Auth)
+	if d.blind() { // all look alike
+		spaces = nil
+	}
+	for _, space := range spaces {
 		key := p.name + "\n" + space
 		if other, ok := first[key]; ok {
 			d.add(path+".auth", "%s %q is the same %s as %s, and together they would pass its limit: "+

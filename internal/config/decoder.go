@@ -27,7 +27,7 @@ type decoder struct {
 	name    string // of the file, for problems
 	dir     string // what paths in the file are relative to
 	getenv  func(string) string
-	lookUp  func(path string) bool // reports whether the secret at path is wanted
+	lookUp  func(path string) bool // reports whether the secret at path is wanted; nil: nothing is
 	places  map[string]place
 	flagged map[string]bool // paths that have a problem: the first one tells
 	found   Problems

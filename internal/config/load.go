@@ -44,6 +44,16 @@ func LoadBroker(path string, getenv func(string) string) (*Config, error) {
 	return load(path, getenv, brokerSecret)
 }
 
+// LoadBlind is Load for a command that talks to nobody: it checks everything, but
+// looks up no secret and no file, which the command's user need not have. Each
+// credential of an account that is given is [Unseen].
+func LoadBlind(path string, getenv func(string) string) (*Config, error) {
+	return load(path, getenv, noSecret)
+}
+
+// Unseen stands for a credential that was not looked up.
+const Unseen = "***"
+
 // Parse is Load for data that was already read; name stands in the problems,
 // and its folder is what paths in the file are relative to.
 func Parse(name string, data []byte, getenv func(string) string) (*Config, error) {
@@ -51,6 +61,9 @@ func Parse(name string, data []byte, getenv func(string) string) (*Config, error
 }
 
 func everySecret(string) bool { return true }
+
+// noSecret wants none. It is nil: the decoder asks for what is nobody's secret, too.
+var noSecret func(string) bool
 
 func brokerSecret(path string) bool {
 	return strings.HasPrefix(path, "broker.") || strings.HasPrefix(path, "embedded.")

@@ -279,6 +279,32 @@ func TestLoadBrokerNeedsNoProviderSecrets(t *testing.T) {
 	}
 }
 
+// A command that talks to nobody runs where nothing is that the file names.
+func TestLoadBlindNeedsNothingThatTheFileNames(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "weir.yaml")
+	_, second, _ := strings.Cut(edit(t, small, "acme", "globex"), "\n")
+	text := "broker: {url: nats://127.0.0.1, creds: none.creds}\n" +
+		"gateway: {listen: 127.0.0.1:0, token: {file: none.token}, tls: {cert: none.pem, key: none.pem}}\n" + small + second
+	nothing := func(name string) string {
+		t.Errorf("environment: got a look at %s, want none", name)
+		return ""
+	}
+	write(t, name, text)
+	got, err := config.LoadBlind(name, nothing)
+	if err != nil {
+		t.Fatalf("LoadBlind: got %v, want no error", err)
+	}
+	want := config.Auth{APIKey: config.Unseen, WorkspaceID: config.Unseen}
+	if len(got.Accounts) != 2 || got.Accounts[1].Auth != want {
+		t.Errorf("LoadBlind: got %d accounts, want two with *** for each credential that is given", len(got.Accounts))
+	}
+	write(t, name, edit(t, small, "limit: 20", "limit: 0"))
+	if _, err := config.LoadBlind(name, nothing); err == nil {
+		t.Error("LoadBlind with limit 0: got no error, want one")
+	}
+}
+
 func TestConfigPrintsWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	_, second, _ := strings.Cut(calls, "\n")

@@ -26,6 +26,9 @@ var (
 // secret looks up {env: NAME} or {file: PATH}.
 func (d *decoder) secret(path string, n *yaml.Node, v reflect.Value) {
 	key, name, ok := d.reference(path, n)
+	if key != "" && d.blind() && strings.Contains(path, "auth.") {
+		v.SetString(Unseen)
+	}
 	if !ok {
 		return
 	}
@@ -61,8 +64,11 @@ func (d *decoder) reference(path string, n *yaml.Node) (key, name string, ok boo
 		d.add(path, "%s must be followed by a name", word.Value)
 		return "", "", false
 	}
-	return word.Value, ref.Value, d.lookUp(path)
+	return word.Value, ref.Value, !d.blind() && d.lookUp(path)
 }
+
+// blind reports whether nothing is looked up that the file names.
+func (d *decoder) blind() bool { return d.lookUp == nil }
 
 func (d *decoder) literal(path string) {
 	d.add(path, "must be {env: NAME} or {file: PATH}; a secret itself never stands in this file")
@@ -133,6 +139,9 @@ func (d *decoder) existing(path string, name *string) {
 		return
 	}
 	*name = d.resolve(*name)
+	if d.blind() {
+		return
+	}
 	if problem := readable(*name); problem != "" {
 		d.add(path, "%s", problem)
 	}

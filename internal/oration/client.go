@@ -23,7 +23,10 @@ type Client struct {
 	refused []int
 }
 
-var _ consumer.Provider = (*Client)(nil)
+var (
+	_ consumer.Provider  = (*Client)(nil)
+	_ consumer.Previewer = (*Client)(nil)
+)
 
 // Config says which account, and how its answers read. URL and one of the two
 // ways to log in are required.

@@ -16,6 +16,7 @@ import (
 // beyond counts as cut off. A result is about 1 KiB with its token, and twice
 // maxItem leaves room for the escapes of an echo.
 const (
+	path        = "/conversations"
 	maxBody     = 1 << 20
 	maxBodyItem = 64 << 10
 )
@@ -48,7 +49,16 @@ func (c *Client) exchange(ctx context.Context, b consumer.Batch, x *Exchange) {
 		x.Err = err
 		return
 	}
-	x.Exchange = c.wire.Post(ctx, "/conversations", body, b.Permit, maxBody+maxBodyItem*len(b.Items))
+	x.Exchange = c.wire.Post(ctx, path, body, b.Permit, maxBody+maxBodyItem*len(b.Items))
+}
+
+// Preview implements [consumer.Previewer].
+func (c *Client) Preview(items []consumer.Item) (consumer.Preview, error) {
+	body, err := encode(items)
+	if err != nil {
+		return consumer.Preview{}, err
+	}
+	return c.wire.Preview(path, body), nil
 }
 
 // encode returns the request's body.
