@@ -31,6 +31,7 @@ type cli struct {
 	Lanes    lanesCmd    `cmd:"" help:"Show what each lane is doing."`
 	Lane     laneCmd     `cmd:"" help:"Pause a lane, or let it go on."`
 	Release  releaseCmd  `cmd:"" help:"Let lanes go on that are held because state was lost."`
+	Event    eventCmd    `cmd:"" help:"One event: what became of it; withdraw it before it is sent."`
 	Dead     deadCmd     `cmd:"" help:"Dead letters: events that will not be tried again by themselves."`
 	Doubt    doubtCmd    `cmd:"" help:"Doubts: events of which nobody knows whether the call was placed."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

@@ -1,22 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/weirhq/weir/consumer"
-	"github.com/weirhq/weir/schema"
 )
 
 // deadCmd is weir dead.
@@ -116,16 +109,11 @@ type deadShowCmd struct {
 // shown is one letter with its event and timeline.
 type shown struct {
 	letterRow
-	State    consumer.State      `json:"state"` // by the ledger, now
-	Timeline []moment            `json:"timeline,omitempty"`
-	Named    []hearsay           `json:"webhooks_named,omitempty"`
-	Order    string              `json:"order,omitzero"` // to send it again, which the lane has not obeyed yet
-	Masked   bool                `json:"masked"`         // header and contents are not as they came
-	Header   map[string][]string `json:"header,omitempty"`
-	Data     json.RawMessage     `json:"data,omitempty"`        // a JSON body
-	Body     string              `json:"body,omitempty"`        // any other text
-	Bytes    []byte              `json:"body_base64,omitempty"` // what is no text
-	Hidden   int                 `json:"body_hidden,omitzero"`  // bytes of it that are not shown
+	State    consumer.State `json:"state"` // by the ledger, now
+	Timeline []moment       `json:"timeline,omitempty"`
+	Named    []hearsay      `json:"webhooks_named,omitempty"`
+	Order    string         `json:"order,omitzero"` // to send it again, which the lane has not obeyed yet
+	content
 }
 
 // hearsay is a conversation that a webhook named as this event's, and that could not
@@ -134,15 +122,6 @@ type hearsay struct {
 	Conversation string    `json:"conversation"`
 	Why          string    `json:"why"` // it could not
 	At           time.Time `json:"at"`
-}
-
-// moment is one line of an event's timeline.
-type moment struct {
-	N      int            `json:"n"`
-	State  consumer.State `json:"state"` // that it led to
-	At     time.Time      `json:"at"`
-	By     string         `json:"by,omitzero"`
-	Reason string         `json:"reason,omitzero"`
 }
 
 // Run shows one dead letter.
@@ -167,10 +146,7 @@ func (a *app) show(state consumer.State, lane, word string, reveal bool) error {
 
 // shown gathers what is known of a letter.
 func (d *desk) shown(ctx context.Context, k kept, reveal bool) (shown, error) {
-	s := shown{letterRow: k.row(), State: k.now.State, Header: k.Header, Masked: !reveal}
-	for _, t := range k.now.History {
-		s.Timeline = append(s.Timeline, moment{N: t.N, State: t.State, At: t.At, By: t.By, Reason: t.Reason})
-	}
+	s := shown{letterRow: k.row(), State: k.now.State, Timeline: timeline(k.now), content: contentOf(k.Header, k.Data, reveal)}
 	for _, n := range k.now.Named {
 		s.Named = append(s.Named, hearsay(n))
 	}
@@ -179,30 +155,7 @@ func (d *desk) shown(ctx context.Context, k kept, reveal bool) (shown, error) {
 	} else if o != nil && k.stays() && o.Expect == k.now.N {
 		s.Order = fmt.Sprintf("to be sent again, by %s: %s", o.By, o.Reason)
 	}
-	switch {
-	case json.Valid(k.Data):
-		s.Data = k.Data
-	case utf8.Valid(k.Data):
-		s.Body = string(k.Data)
-	default:
-		s.Bytes = k.Data
-	}
-	if !reveal {
-		s.mask()
-	}
 	return s, nil
-}
-
-// mask takes personal data out. What is no text cannot be masked and is left out.
-func (s *shown) mask() {
-	s.Header = maskedHeader(s.Header)
-	s.Body = schema.Mask(s.Body)
-	if s.Data != nil {
-		s.Data = maskedJSON(s.Data)
-	}
-	if s.Bytes != nil {
-		s.Hidden, s.Bytes = len(s.Bytes), nil
-	}
 }
 
 // draw shows the letter to a person.
@@ -220,41 +173,10 @@ func (s shown) draw(w io.Writer) {
 		fmt.Fprintf(w, "ordered\t%s\n", clean(s.Order))
 	}
 	for _, t := range s.Timeline {
-		by := ""
-		if t.By != "" {
-			by = " by " + t.By
-		}
-		fmt.Fprintf(w, "step %d\t%s  %s%s  %s\n", t.N, when(t.At), t.State, clean(by), clean(t.Reason))
+		t.draw(w)
 	}
 	for _, n := range s.Named {
 		fmt.Fprintf(w, "webhook\t%s  named conversation %s: %s\n", when(n.At), clean(n.Conversation), clean(n.Why))
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Header)) {
-		fmt.Fprintf(w, "header %s\t%s\n", clean(name), clean(strings.Join(s.Header[name], ", ")))
-	}
-	if s.Hidden > 0 {
-		fmt.Fprintf(w, "\n(%d bytes that are no text)\n", s.Hidden)
-	} else {
-		fmt.Fprintf(w, "\n%s\n", pretty(cmp.Or(string(s.Data), s.Body, string(s.Bytes))))
-	}
-	if s.Masked {
-		fmt.Fprintln(w, "\nPersonal data is masked; --reveal shows the event as it came.")
-	}
-}
-
-// pretty shows a body: JSON with its members on lines of their own, anything
-// else in quotes.
-func pretty(body string) string {
-	var b bytes.Buffer
-	if body == "" {
-		return "(empty)"
-	}
-	if json.Indent(&b, []byte(body), "", "  ") != nil {
-		return strconv.Quote(body)
-	}
-	lines := strings.Split(b.String(), "\n")
-	for i, line := range lines {
-		lines[i] = clean(line)
-	}
-	return strings.Join(lines, "\n")
+	s.content.draw(w)
 }

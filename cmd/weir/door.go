@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
@@ -78,6 +77,14 @@ func (q doorQueue) Publish(ctx context.Context, lane string, ev event.Event, hea
 }
 
 // Queued implements gateway.Queue.
-func (q doorQueue) Queued(ctx context.Context, lane, intent string, sequence uint64) (time.Time, error) {
-	return q.b.Queued(ctx, lane, intent, sequence)
+func (q doorQueue) Queued(ctx context.Context, lane, intent string, sequence uint64) (gateway.Queued, error) {
+	found, err := q.b.Queued(ctx, lane, intent, sequence)
+	if err != nil {
+		return gateway.Queued{}, err
+	}
+	queued := gateway.Queued{Since: found.Since}
+	if ev, err := schema.Decode(found.Header, found.Data, 0); err == nil {
+		queued.Source, queued.ID = ev.Source(), ev.ID()
+	}
+	return queued, nil
 }

@@ -128,7 +128,7 @@ func gateOf(r record) (Gate, error) {
 // Gates returns the gates of the lanes that were ever held or released.
 func (b *Broker) Gates(ctx context.Context) (map[string]Gate, error) {
 	gates := make(map[string]Gate)
-	for m, err := range b.walk(ctx, StreamLanes, lanesPrefix+gatePrefix+"*") {
+	for m, err := range b.walk(ctx, StreamLanes, lanesPrefix+gatePrefix+"*", 1) {
 		if err != nil {
 			return nil, fmt.Errorf("gates: %w", err)
 		}

@@ -232,7 +232,7 @@ func (b *Broker) Letters(ctx context.Context, state consumer.State, lane string)
 			yield(consumer.Letter{}, fmt.Errorf("letters: %w", err))
 			return
 		}
-		for m, err := range b.walk(ctx, StreamDead, filter) {
+		for m, err := range b.walk(ctx, StreamDead, filter, 1) {
 			if err != nil {
 				yield(consumer.Letter{}, fmt.Errorf("letters: %w", err))
 				return
@@ -244,12 +244,12 @@ func (b *Broker) Letters(ctx context.Context, state consumer.State, lane string)
 	}
 }
 
-// walk yields a stream's messages on a subject, each as its leader has it, until
-// the leader has no more.
-func (b *Broker) walk(ctx context.Context, stream, filter string) iter.Seq2[*jetstream.RawStreamMsg, error] {
+// walk yields a stream's messages on a subject from a sequence on, each as its
+// leader has it, until the leader has no more.
+func (b *Broker) walk(ctx context.Context, stream, filter string, from uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		s, err := b.stream(ctx, stream)
-		for next := uint64(1); err == nil; {
+		for next := from; err == nil; {
 			var m *jetstream.RawStreamMsg
 			err = retry(ctx, budget, func(ctx context.Context) error {
 				var err error

@@ -71,7 +71,7 @@ func (b *Broker) storePause(ctx context.Context, lane string, paused bool, by, r
 // as one.
 func (b *Broker) Pauses(ctx context.Context) (map[string]PauseRecord, error) {
 	paused := make(map[string]PauseRecord)
-	for m, err := range b.walk(ctx, StreamLanes, lanesPrefix+pausePrefix+"*") {
+	for m, err := range b.walk(ctx, StreamLanes, lanesPrefix+pausePrefix+"*", 1) {
 		if err != nil {
 			return nil, fmt.Errorf("pauses: %w", err)
 		}

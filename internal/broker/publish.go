@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
@@ -69,36 +68,6 @@ func (b *Broker) publishEvent(ctx context.Context, lane, subject string, header 
 		return Placed{}, fmt.Errorf("publish event to lane %s: %w", lane, err)
 	}
 	return Placed{ack.Sequence, ack.Duplicate}, nil
-}
-
-// Queued tells since when an intent's event lies at a sequence of a lane, whether
-// it was taken from there or not; ErrGone where it does not.
-func (b *Broker) Queued(ctx context.Context, lane, intent string, sequence uint64) (time.Time, error) {
-	if err := checkIntent(lane, intent); err != nil {
-		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
-	}
-	s, err := b.stream(ctx, StreamEvents)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
-	}
-	var m *jetstream.RawStreamMsg
-	err = retry(ctx, budget, func(ctx context.Context) (err error) {
-		if sequence == 0 { // the broker answers no such question
-			return nil
-		}
-		m, err = s.GetMsg(ctx, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			m, err = nil, nil
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return time.Time{}, fmt.Errorf("look for a queued event: %w", err)
-	case m == nil, m.Subject != eventsSubject(lane) && m.Subject != highSubject(lane), !strings.HasPrefix(m.Header.Get(nats.MsgIdHdr), intent+"."):
-		return time.Time{}, fmt.Errorf("event %s at sequence %d: %w", intent, sequence, consumer.ErrGone)
-	}
-	return m.Time, nil
 }
 
 func newMsg(subject, id string, header nats.Header, data []byte) *nats.Msg {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
@@ -116,8 +115,8 @@ func TestQueued(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if since, err := b.Queued(ctx, lane, key(1), at.Sequence); err != nil || since.IsZero() {
-		t.Errorf("the event: got %v, %v; want its time", since, err)
+	if got, err := b.Queued(ctx, lane, key(1), at.Sequence); err != nil || got.Since.IsZero() {
+		t.Errorf("the event: got %v, %v; want its time", got, err)
 	}
 	for name, err := range map[string]error{
 		"another intent": gone(b.Queued(ctx, lane, key(2), at.Sequence)),
@@ -132,4 +131,4 @@ func TestQueued(t *testing.T) {
 	}
 }
 
-func gone(_ time.Time, err error) error { return err }
+func gone(_ broker.Found, err error) error { return err }

@@ -34,9 +34,16 @@ type Queue interface {
 	// wrong with the event itself. The same event again is a duplicate, and
 	// harmless.
 	Publish(ctx context.Context, lane string, ev event.Event, header map[string][]string, body []byte) (sequence uint64, duplicate bool, err error)
-	// Queued tells since when an intent's event lies at a sequence; consumer.ErrGone
+	// Queued tells of an intent's event that lies at a sequence; consumer.ErrGone
 	// where it does not.
-	Queued(ctx context.Context, lane, intent string, sequence uint64) (time.Time, error)
+	Queued(ctx context.Context, lane, intent string, sequence uint64) (Queued, error)
+}
+
+// Queued is an event that lies in its lane's stream. Source and ID are empty if it
+// cannot be read.
+type Queued struct {
+	Since      time.Time
+	Source, ID string
 }
 
 // Ledger tells what was done.

@@ -57,13 +57,14 @@ func (q *queue) Publish(_ context.Context, lane string, ev event.Event, header m
 	return uint64(len(q.messages)), false, nil
 }
 
-func (q *queue) Queued(_ context.Context, lane, intent string, sequence uint64) (time.Time, error) {
+func (q *queue) Queued(_ context.Context, lane, intent string, sequence uint64) (gateway.Queued, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if i := int(sequence) - 1; i < len(q.messages) && q.messages[i].lane == lane && strings.HasPrefix(q.messages[i].id, intent) {
-		return time.Unix(1_800_000_000, 0).UTC(), nil
+		ev, err := schema.Decode(q.messages[i].header, []byte(q.messages[i].body), 0)
+		return gateway.Queued{Since: time.Unix(1_800_000_000, 0).UTC(), Source: ev.Source(), ID: ev.ID()}, err
 	}
-	return time.Time{}, consumer.ErrGone
+	return gateway.Queued{}, consumer.ErrGone
 }
 
 func (q *queue) taken() []message {

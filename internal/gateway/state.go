@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,16 +125,11 @@ func question(r *http.Request) (func(lane string) string, *problem) {
 	if source == "" || id == "" {
 		return nil, &problem{Status: http.StatusBadRequest, Title: "Which event?", Detail: "Ask with source= and id=, or for /events/<intent>."}
 	}
-	// Read as an event's are, so that one spelling has one key.
-	b, err := json.Marshal(map[string]string{"specversion": "1.0", "type": "question", "source": source, "id": id})
-	if err != nil {
-		return nil, &unknownEvent
-	}
-	ev, err := schema.Decode(map[string][]string{contentType: {structuredType}}, b, 0)
+	source, id, err := schema.Identity(source, id)
 	if err != nil {
 		return nil, refusalOf(err, nil)
 	}
-	return func(lane string) string { return consumer.Key(lane, ev.Source(), ev.ID()) }, nil
+	return func(lane string) string { return consumer.Key(lane, source, id) }, nil
 }
 
 // state tells what the ledger has of an intent, or that its event is queued;
@@ -151,9 +145,11 @@ func (d *door) state(ctx context.Context, lane, intent string, at uint64) (state
 	if at == 0 {
 		return state{}, consumer.ErrGone
 	}
-	since, err := d.cfg.Queue.Queued(ctx, lane, intent, at)
+	q, err := d.cfg.Queue.Queued(ctx, lane, intent, at)
 	if err != nil {
 		return state{}, err
 	}
-	return state{Lane: lane, Intent: intent, State: stateQueued, Since: since}, nil
+	return state{
+		Lane: lane, Intent: intent, State: stateQueued, Since: q.Since, Source: schema.Mask(q.Source), ID: schema.Mask(q.ID),
+	}, nil
 }
