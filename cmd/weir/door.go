@@ -19,7 +19,7 @@ import (
 func (s *service) door() gateway.Door {
 	return gateway.Door{
 		Publishers: publishers(s.cfg), Lanes: doorLanes(s.cfg), Catalog: s.cfg.Catalog,
-		Queue: doorQueue{s.broker}, Ledger: s.ledger,
+		Queue: doorQueue{s.broker}, Ledger: s.ledger, Owner: doorOwner{s.broker},
 	}
 }
 
@@ -51,6 +51,18 @@ func doorLanes(cfg *config.Config) map[string]gateway.Lane {
 		}
 	}
 	return lanes
+}
+
+// doorOwner asks a lane's owner, wherever it runs.
+type doorOwner struct{ b *broker.Broker }
+
+// Control implements gateway.Owner.
+func (o doorOwner) Control(ctx context.Context, lane string, command []byte) ([]byte, error) {
+	answer, err := o.b.Control(ctx, lane, command)
+	if errors.Is(err, broker.ErrNoOwner) {
+		err = fmt.Errorf("%w: %w", gateway.ErrNoOwner, err)
+	}
+	return answer, err
 }
 
 // doorQueue publishes as weir publish does.

@@ -162,8 +162,17 @@ func TestDoorFromPostToCall(t *testing.T) {
 	await(t, time.Minute, "the event to be queued", func() bool {
 		return knockDoor(t, "GET", base+queued.Location, crmToken, "", "").State == "queued"
 	})
+	withdrawn := taken("/events/sales", crmToken, oneEvent, lead("11", "+14155550111", ""))
+	for _, path := range []string{withdrawn.Location, "/events?source=/crm&id=11", "/events/" + withdrawn.Intent} {
+		if a := knockDoor(t, "DELETE", base+path, crmToken, "", ""); a.status != 200 || a.State != "cancelled" || !a.Settled || a.Intent != withdrawn.Intent {
+			t.Errorf("DELETE %s: got %d %s, want it withdrawn", path, a.status, a.body)
+		}
+	}
 	p.weir(t, "lane", "resume", "sales")
 	await(t, time.Minute, "the queued event", func() bool { return len(p.sim.Conversations()) == 6 })
+	if a := knockDoor(t, "DELETE", base+queued.Location, crmToken, "", ""); a.status != 409 || a.Detail == "" {
+		t.Errorf("DELETE of what was sent: got %d %s, want 409", a.status, a.body)
+	}
 
 	// A token is changed while weir runs.
 	if err := os.WriteFile(file, []byte(crmToken+"-new\n"), 0o600); err != nil {

@@ -65,6 +65,7 @@ type Door struct {
 	Catalog    *schema.Catalog
 	Queue      Queue
 	Ledger     Ledger
+	Owner      Owner // of the lanes
 
 	Patience time.Duration // an answer of Queue and Ledger is waited for so long, at most 10 s, the default
 }
@@ -103,13 +104,15 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request) {
 		d.post(w, r, p)
 	case http.MethodGet, http.MethodHead:
 		d.get(w, r, p)
+	case http.MethodDelete:
+		d.remove(w, r, p)
 	default:
 		w.Header().Set("Allow", methods)
-		d.refuse(w, p, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Events are sent by POST, and asked about by GET."})
+		d.refuse(w, p, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Events are sent by POST, asked about by GET, and withdrawn by DELETE."})
 	}
 }
 
-const methods = "GET, HEAD, OPTIONS, POST"
+const methods = "DELETE, GET, HEAD, OPTIONS, POST"
 
 // rescue answers for an event that made the gateway panic.
 func rescue(lg zerolog.Logger, w http.ResponseWriter) {

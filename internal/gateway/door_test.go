@@ -234,7 +234,7 @@ func TestRefusals(t *testing.T) {
 		"a lane in capitals":    {path: "/events/SALES", body: ev("1"), status: 404},
 		"below a lane":          {path: "/events/sales/1", body: ev("1"), status: 404},
 		"another method":        {method: "PUT", body: ev("1"), status: 405},
-		"delete":                {method: "DELETE", status: 405},
+		"delete without a name": {method: "DELETE", status: 404},
 		"no lane":               {path: "/events", body: ev("1"), status: 422, class: "lane", says: "/events/<lane>"},
 		"weirlane of another":   {path: "/events", body: ev("1", "weirlane", `"shop"`), status: 422, class: "lane", at: "/weirlane"},
 		"compressed":            {header: []string{"Content-Encoding", "gzip"}, body: ev("1"), status: 415, says: "Content-Encoding"},

@@ -4,6 +4,8 @@
 //	POST    /events[/<lane>]                    events, in any mode of CloudEvents over HTTP
 //	GET     /events/<intent>[?lane=&at=]        what became of one
 //	GET     /events?source=&id=[&lane=]
+//	DELETE  /events/<intent>[?lane=&at=]        withdraws one that was not sent
+//	DELETE  /events?source=&id=[&lane=]
 //	OPTIONS /events[/<lane>]                    the CloudEvents webhook handshake
 //	POST    /hooks/provider/<lane>/<secret>     webhooks of the provider
 //	POST    /hooks/crm/<lane>/<secret>          webhooks of a CRM, which become events

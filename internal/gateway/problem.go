@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/weirhq/weir/consumer"
 )
 
 // problem is a problem document (RFC 9457). It repeats nothing of the request but
@@ -18,6 +20,8 @@ type problem struct {
 	Class   string    `json:"class,omitzero"`   // of the dead letter that it would have been
 	Pointer string    `json:"pointer,omitzero"` // RFC 6901: the place in the event
 	Events  []receipt `json:"events,omitzero"`  // of a batch, in its order
+
+	State consumer.State `json:"state,omitzero"` // of an event that cannot be withdrawn
 
 	retry time.Duration // Retry-After; 0: none
 }

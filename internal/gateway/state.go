@@ -35,6 +35,8 @@ type state struct {
 	Class        string         `json:"class,omitzero"` // of a dead letter
 	Reason       string         `json:"reason,omitzero"`
 	Timeline     []line         `json:"timeline,omitzero"` // the newest last
+
+	queued Queued // as it lies in the lane's stream, unmasked
 }
 
 // line is one line of a timeline.
@@ -65,40 +67,71 @@ var key = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 // mostLooks is how many lanes are looked through for one question.
 const mostLooks = 100
 
-// get answers what became of an event.
-func (d *door) get(w http.ResponseWriter, r *http.Request, p *publisher) {
+// asked is a question about one event.
+type asked struct {
+	lanes      []string // to look in
+	name       string   // the intent; empty if it is asked by source and id
+	source, id string
+	at         uint64 // where it lies in its lane's stream; 0: nobody knows
+}
+
+// intent is the intent that is meant, in a lane.
+func (q asked) intent(lane string) string {
+	if q.name != "" {
+		return q.name
+	}
+	return consumer.Key(lane, q.source, q.id)
+}
+
+// asked reads a question, and says why it is not answered.
+func (d *door) asked(r *http.Request, p *publisher) (asked, *problem) {
 	query := r.URL.Query()
-	lanes := p.Lanes
+	q := asked{lanes: p.Lanes, name: r.PathValue("name"), source: query.Get("source"), id: query.Get("id")}
+	q.at, _ = strconv.ParseUint(query.Get("at"), 10, 64) // none: nobody knows where it lies
 	if lane := query.Get("lane"); lane != "" {
-		if lanes = []string{lane}; !p.feeds(lane) {
-			d.refuse(w, p, unknownEvent)
-			return
+		if q.lanes = []string{lane}; !p.feeds(lane) {
+			return q, &unknownEvent
 		}
 	}
-	if len(lanes) > mostLooks {
-		d.refuse(w, p, problem{Status: http.StatusBadRequest, Title: "Which lane?", Detail: fmt.Sprintf("This token is for %d lanes: name one with lane=.", len(lanes))})
-		return
+	if len(q.lanes) > mostLooks {
+		return q, &problem{Status: http.StatusBadRequest, Title: "Which lane?", Detail: fmt.Sprintf("This token is for %d lanes: name one with lane=.", len(q.lanes))}
 	}
-	keyOf, bad := question(r)
+	switch {
+	case q.name != "" && !key.MatchString(q.name):
+		return q, &unknownEvent
+	case q.name != "":
+		q.source, q.id = "", ""
+	case q.source == "" || q.id == "":
+		return q, &problem{Status: http.StatusBadRequest, Title: "Which event?", Detail: "Ask with source= and id=, or for /events/<intent>."}
+	default:
+		var err error
+		if q.source, q.id, err = schema.Identity(q.source, q.id); err != nil {
+			return q, refusalOf(err, nil)
+		}
+	}
+	if wait := p.asks.take(time.Now(), len(q.lanes)); wait > 0 {
+		bad := later(http.StatusTooManyRequests, "Too fast", fmt.Sprintf("This publisher may ask %d times a second.", p.Rate), wait)
+		return q, &bad
+	}
+	return q, nil
+}
+
+// get answers what became of an event.
+func (d *door) get(w http.ResponseWriter, r *http.Request, p *publisher) {
+	q, bad := d.asked(r, p)
 	if bad != nil {
 		d.refuse(w, p, *bad)
 		return
 	}
-	if wait := p.asks.take(time.Now(), len(lanes)); wait > 0 {
-		d.refuse(w, p, later(http.StatusTooManyRequests, "Too fast", fmt.Sprintf("This publisher may ask %d times a second.", p.Rate), wait))
-		return
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), d.cfg.Patience)
 	defer cancel()
-	at, _ := strconv.ParseUint(query.Get("at"), 10, 64) // none: nobody knows where it lies
-	for _, lane := range lanes {
-		s, err := d.state(ctx, lane, keyOf(lane), at)
+	for _, lane := range q.lanes {
+		s, err := d.state(ctx, lane, q.intent(lane), q.at)
 		switch {
 		case errors.Is(err, consumer.ErrGone):
 			continue
 		case err != nil:
-			d.lg.Warn().Err(err).Str("publisher", p.Name).Str("lane", lane).Msg("a state cannot be told")
-			d.refuse(w, p, later(http.StatusServiceUnavailable, "Not known now", "The ledger cannot be read now; ask again.", again))
+			d.refuse(w, p, d.silent(p, lane, err))
 			return
 		}
 		write(w, "application/json", http.StatusOK, s)
@@ -107,29 +140,16 @@ func (d *door) get(w http.ResponseWriter, r *http.Request, p *publisher) {
 	d.refuse(w, p, unknownEvent)
 }
 
+// silent is the answer while the ledger cannot be read.
+func (d *door) silent(p *publisher, lane string, err error) problem {
+	d.lg.Warn().Err(err).Str("publisher", p.Name).Str("lane", lane).Msg("a state cannot be told")
+	return later(http.StatusServiceUnavailable, "Not known now", "The ledger cannot be read now; ask again.", again)
+}
+
 // unknownEvent is the answer where nothing can be told, whatever the cause.
 var unknownEvent = problem{
 	Status: http.StatusNotFound, Title: "Unknown event",
 	Detail: "No lane of this token knows this event: it was not sent, or no lane has taken it up yet, or it is forgotten.",
-}
-
-// question returns which intent is asked about, by lane.
-func question(r *http.Request) (func(lane string) string, *problem) {
-	if name := r.PathValue("name"); name != "" {
-		if !key.MatchString(name) {
-			return nil, &unknownEvent
-		}
-		return func(string) string { return name }, nil
-	}
-	source, id := r.URL.Query().Get("source"), r.URL.Query().Get("id")
-	if source == "" || id == "" {
-		return nil, &problem{Status: http.StatusBadRequest, Title: "Which event?", Detail: "Ask with source= and id=, or for /events/<intent>."}
-	}
-	source, id, err := schema.Identity(source, id)
-	if err != nil {
-		return nil, refusalOf(err, nil)
-	}
-	return func(lane string) string { return consumer.Key(lane, source, id) }, nil
 }
 
 // state tells what the ledger has of an intent, or that its event is queued;
@@ -150,6 +170,6 @@ func (d *door) state(ctx context.Context, lane, intent string, at uint64) (state
 		return state{}, err
 	}
 	return state{
-		Lane: lane, Intent: intent, State: stateQueued, Since: q.Since, Source: schema.Mask(q.Source), ID: schema.Mask(q.ID),
+		Lane: lane, Intent: intent, State: stateQueued, Since: q.Since, Source: schema.Mask(q.Source), ID: schema.Mask(q.ID), queued: q,
 	}, nil
 }
