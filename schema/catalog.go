@@ -52,6 +52,9 @@ func NewCatalog() *Catalog {
 // Types returns the event types that have a built-in schema, sorted.
 func (c *Catalog) Types() []string { return slices.Sorted(maps.Keys(c.schemas)) }
 
+// Covers reports whether there is a schema for an event type.
+func (c *Catalog) Covers(eventType string) bool { return len(c.of(eventType)) > 0 }
+
 // of returns the schemas that hold for a type: the built-in one, and the first of
 // the user's whose pattern matches.
 func (c *Catalog) of(eventType string) []*jsonschema.Schema {

@@ -28,6 +28,7 @@ type cli struct {
 	Check    checkCmd    `cmd:"" help:"Check the configuration, the broker and the credentials. Places no call."`
 	Simulate simulateCmd `cmd:"" help:"Run a simulated provider on loopback."`
 	Publish  publishCmd  `cmd:"" help:"Publish events to a lane and wait until the broker has them."`
+	Explain  explainCmd  `cmd:"" help:"Show what would become of events, step by step, with the request that would go out. Sends nothing and needs no broker."`
 	Lanes    lanesCmd    `cmd:"" help:"Show what each lane is doing."`
 	Lane     laneCmd     `cmd:"" help:"Pause a lane, or let it go on."`
 	Release  releaseCmd  `cmd:"" help:"Let lanes go on that are held because state was lost."`
@@ -140,6 +141,10 @@ func (a *app) config() (*config.Config, error) { return a.load(config.Load) }
 // brokerConfig is config without the providers' secrets, which the user of a
 // command that talks to the broker alone need not have.
 func (a *app) brokerConfig() (*config.Config, error) { return a.load(config.LoadBroker) }
+
+// blindConfig is config for a command that talks to nobody: nothing that the file
+// names has to be there.
+func (a *app) blindConfig() (*config.Config, error) { return a.load(config.LoadBlind) }
 
 func (a *app) load(read func(path string, getenv func(string) string) (*config.Config, error)) (*config.Config, error) {
 	cfg, err := read(a.flags.Config, a.getenv)
