@@ -25,6 +25,7 @@ type candidate struct {
 	intent  Intent
 	rev     uint64
 	request Request
+	rule    Rule // when it may be sent; nil: at any time
 	digest  string
 	replay  *Replay // the person's order to send, where the intent is dead or in doubt
 }
@@ -249,17 +250,14 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 // if not.
 func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, *Intent, error) {
 	var request Request
+	var rule Rule
 	if refusal == nil {
-		if request, refusal = ln.translate(ev); refusal == nil {
+		if request, rule, refusal = ln.translate(ev); refusal == nil {
 			ln.suspicion.clear()
 		}
 	}
 	if skip, ok := errors.AsType[*schema.Skip](refusal); ok {
-		step := Step{Kind: StepSuppress, Reason: skip.Reason}
-		if replay != nil {
-			step.Expect, step.By = replay.Expect, replay.By
-		}
-		done, err := ln.decide(ctx, in, rev, step)
+		done, err := ln.suppress(ctx, in, rev, replay, skip)
 		return nil, done, err
 	}
 	if refusal != nil && replay == nil && ln.suspect(ctx, ev.Type(), refusal) {
@@ -270,14 +268,42 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
 		return nil, done, err
 	}
-	return &candidate{msg: m, intent: in, rev: rev, request: request, digest: schema.Digest(ev), replay: replay}, nil, nil
+	c := &candidate{msg: m, intent: in, rev: rev, request: request, rule: rule, digest: schema.Digest(ev), replay: replay}
+	switch ruling, unsure := ln.judge(c); {
+	case unsure != nil:
+		ln.hold(ctx, m, unsure)
+		return nil, nil, nil
+	case ruling.Verdict == ContactNever:
+		done, err := ln.suppress(ctx, in, rev, replay, &schema.Skip{Class: schema.ClassContact, Reason: ruling.Reason})
+		return nil, done, err
+	case ruling.Verdict == ContactLater:
+		return nil, nil, ln.putOff(ctx, c, ruling)
+	}
+	return c, nil, nil
 }
 
-// translate makes the provider's request of an event.
-func (ln *lane) translate(ev event.Event) (r Request, err error) {
+// suppress records that a rule of the lane forbids to send the event. What was once
+// in doubt may have been sent, and stays in doubt.
+func (ln *lane) suppress(ctx context.Context, in Intent, rev uint64, replay *Replay, skip *schema.Skip) (*Intent, error) {
+	step := Step{Kind: StepSuppress, Class: string(skip.Class), Reason: skip.Reason}
+	switch {
+	case in.State == Waiting && in.Doubted:
+		step.Kind, step.Reason = StepQuestion, "it was not sent again, and whether an earlier request was obeyed is not known: "+skip.Reason
+	case in.State == Doubt:
+		step.Kind, step.Reason = StepDecline, "the order to send it again was not obeyed: "+skip.Reason
+	}
+	if replay != nil {
+		step.Expect, step.By = replay.Expect, replay.By
+	}
+	return ln.decide(ctx, in, rev, step)
+}
+
+// translate makes the provider's request of an event, and says when it may be
+// sent.
+func (ln *lane) translate(ev event.Event) (r Request, rule Rule, err error) {
 	defer ln.rescue(&err)
-	s := Screen(ln.e.cfg.Catalog, ln.cfg.Routes, ln.a.cfg.Provider, ev)
-	return s.Request, s.Err
+	s := ScreenWith(ln.cfg.Contact, ln.e.cfg.Catalog, ln.cfg.Routes, ln.a.cfg.Provider, ev)
+	return s.Request, s.Rule, s.Err
 }
 
 // refuseEvent makes a dead letter of an event that was not sent.

@@ -9,6 +9,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/schema"
 )
 
 // books hold the invariants of a world against each step that is made in it: I1
@@ -62,6 +63,11 @@ func (b *books) post(p *process, batch consumer.Batch) {
 		}
 		if in := s.intent; in.State != consumer.Started || in.Claims != it.Attempt || b.writer[it.Intent] != p {
 			b.fail("I3: a byte for %s, attempt %d, without a claim of this process: %s, claim %d", in.ID, it.Attempt, in.State, in.Claims)
+		}
+	}
+	for _, it := range batch.Items {
+		if h := b.w.hours; h != nil && h.Judge(it.Intent, time.Now()).Verdict != consumer.ContactNow {
+			b.fail("a byte for %s, whom nobody may contact now", it.Intent)
 		}
 	}
 	if b.lease.holder != p {
@@ -119,7 +125,8 @@ func (b *books) store(p *process, old, next consumer.Intent) {
 		}
 		b.claim(old, next, last)
 	case consumer.Suppressed:
-		if !p.dry || next.Class != consumer.ClassDryRun || old.State != consumer.Absent && old.State != consumer.Waiting {
+		forbidden := next.Class == string(schema.ClassContact) && b.w.hours != nil && b.w.hours.forbids(next.Key)
+		if !forbidden && (!p.dry || next.Class != consumer.ClassDryRun || old.State != consumer.Absent && old.State != consumer.Waiting) {
 			b.fail("%s is suppressed out of %q, class %q, by a process that sends", id, old.State, next.Class)
 		}
 		if len(b.w.made[next.Key]) > 0 {

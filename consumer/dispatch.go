@@ -87,6 +87,9 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 		ln.letGo(g, group, time.Second)
 		return
 	}
+	if group = ln.inTime(group, g); len(group) == 0 {
+		return
+	}
 	if ln.cfg.Dry {
 		ln.rehearse(ctx, group, g)
 		return
@@ -161,6 +164,11 @@ func (ln *lane) mayPost(began time.Duration, group []*candidate) error {
 	}
 	if err := ln.mayStart(began); err != nil {
 		return err
+	}
+	for _, c := range group {
+		if err := ln.untimely(c); err != nil {
+			return err
+		}
 	}
 	return ln.unheard(group)
 }

@@ -87,6 +87,7 @@ type LaneConfig struct {
 	JoinToken  bool // the outcome carries what a browser needs to join
 	Dry        bool // nothing is sent (see rehearse)
 	Routes     *schema.Routes
+	Contact    Contact // who may be contacted, and when; nil: anybody, at any time
 	// Channels are those that the routes can ask for; nil if that cannot be told
 	// before an event is read.
 	Channels []string

@@ -77,7 +77,7 @@ type Intent struct {
 	Named        []Named  // what webhooks named and nothing confirmed, for a person; at most mostNamed
 	Session      Session  // what came back with it; not kept beyond its end
 	Others       []string // further conversations that evidence named: each one an alarm
-	Class        string   // of a dead letter; ClassDryRun of what a dry run suppressed
+	Class        string   // of a dead letter; of what was suppressed: ClassDryRun, schema.ClassContact or none
 	Reason       string   // of the newest transition, for a person
 
 	First   time.Time    // of the first transition

@@ -15,17 +15,21 @@ import (
 // postpone hands an event to the broker until its time, and acknowledges its
 // message.
 func (ln *lane) postpone(ctx context.Context, m Message, in Intent, rev uint64) {
-	p := Postponed{
+	ln.keepUntil(ctx, m, Postponed{
 		Lane: in.Lane, Intent: in.Key, N: in.N, At: ln.e.delivery(ln.left(in, rev)), Header: m.Header(), Data: m.Data(),
-	}
+	})
+}
+
+// keepUntil is postpone for whatever waits.
+func (ln *lane) keepUntil(ctx context.Context, m Message, p Postponed) {
 	if err := ln.e.cfg.Outbox.Postpone(ctx, p); err != nil {
-		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("postpone")
+		ln.lg.Warn().Err(err).Str("intent", p.Intent).Msg("postpone")
 		ln.hitched(err)
 		ln.giveBack(m, time.Minute, false)
 		return
 	}
 	if err := m.Ack(context.WithoutCancel(ctx)); err != nil {
-		ln.lg.Warn().Err(err).Str("intent", in.Key).Msg("ack")
+		ln.lg.Warn().Err(err).Str("intent", p.Intent).Msg("ack")
 	}
 }
 

@@ -66,6 +66,7 @@ type world struct {
 	storeErr   func(in consumer.Intent) (stored bool, err error)
 	slowStore  time.Duration // from the write to its answer
 
+	hours  *hours  // when people may be contacted; nil: at any time
 	chance *chance // nil: nothing goes wrong by itself
 	books  *books  // nil: nobody looks at each step
 }
@@ -114,6 +115,7 @@ type record struct {
 	ready     time.Time
 	delivered int
 	acked     bool
+	scheduled bool     // put off by an owner
 	holder    *process // who works on it
 	key       string   // of its intent, where a storm published it
 	published time.Time
@@ -479,9 +481,9 @@ func (p *process) Postpone(_ context.Context, l consumer.Postponed) error {
 		p.w.order = append(p.w.order, "postpone")
 		p.w.note("postpone %s until %v (seen: %v)", l.Intent, l.At, seen)
 		p.w.due.msgs = slices.DeleteFunc(p.w.due.msgs, func(r *record) bool {
-			return r.intent == l.Intent && r.replay == nil && r.ready.After(time.Now()) && r.delivered == 0
+			return r.intent == l.Intent && r.scheduled && r.ready.After(time.Now()) && r.delivered == 0
 		})
-		p.w.addDue(&record{header: l.Header, data: l.Data, intent: l.Intent, ready: l.At})
+		p.w.addDue(&record{header: l.Header, data: l.Data, intent: l.Intent, ready: l.At, replay: l.Replay, scheduled: true})
 		return nil
 	})
 }
@@ -541,7 +543,7 @@ func (p *process) Prepare(request map[string]any) (consumer.Request, error) {
 		return consumer.Request{}, &schema.Refusal{Class: schema.ClassRequest, Field: "to", Reason: "no number"}
 	}
 	channel, _ := request["channel"].(string)
-	return consumer.Request{Pair: to, Channel: channel, Body: to}, nil
+	return consumer.Request{Pair: to, Channel: channel, To: consumer.Recipient{Channel: channel, Number: to, Field: "to"}, Body: to}, nil
 }
 
 func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
@@ -742,6 +744,9 @@ func (w *world) start(t *testing.T, p *process, edit func(*consumer.Config)) *pr
 				High: highQueue{queue{p, w.events}}, Events: queue{p, w.events}, Due: queue{p, w.due},
 			}},
 		}},
+	}
+	if w.hours != nil {
+		cfg.Accounts[0].Lanes[0].Contact = w.hours
 	}
 	if edit != nil {
 		edit(&cfg)

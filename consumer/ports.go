@@ -114,6 +114,7 @@ type Postponed struct {
 	At           time.Time
 	Header       map[string][]string
 	Data         []byte
+	Replay       *Replay // a person's order that waits; nil: the event waits by itself
 }
 
 // Letter is an event kept with what became of it. Header and Data are the

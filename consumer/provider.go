@@ -27,6 +27,14 @@ type Provider interface {
 	Conversation(ctx context.Context, id string) (Conversation, error)
 }
 
+// Dialer is a Provider that calls numbers.
+type Dialer interface {
+	// Dials returns the field of a route's request that has the number to call;
+	// empty if none is called. Contact rules write the number there as they would
+	// have it, before Prepare.
+	Dials(request map[string]any) (field string)
+}
+
 // Lister is a Provider that can be asked for many conversations at once.
 type Lister interface {
 	// Conversations returns those made at or after since, as far as one look
@@ -83,6 +91,8 @@ type Request struct {
 	// Channel is what the conversation is held on, where the provider counts its
 	// channels apart; empty: there is one count for all.
 	Channel string
+	// To is who is contacted, as Body says it.
+	To Recipient
 	// Body is the provider's own request type.
 	Body any
 }

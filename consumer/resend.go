@@ -55,9 +55,9 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 		ln.giveBack(m, wait, false)
 		return nil, nil, nil
 	}
-	request, err := Request{}, refusal
+	c, err := &candidate{msg: m, intent: in, rev: rev, digest: schema.Digest(ev), replay: replay}, refusal
 	if err == nil {
-		request, err = ln.translate(ev)
+		c.request, c.rule, err = ln.translate(ev)
 	}
 	switch {
 	case err != nil:
@@ -67,10 +67,10 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 	case in.Attempts >= ln.cfg.Attempts:
 		return ln.parked(ctx, in, rev, fmt.Sprintf("%d requests did not tell what became of it: %s", in.Attempts, in.Reason))
 	}
-	conv, err := ln.a.look(ctx, ln.a.poolOf(request.Channel), in.Key)
+	conv, err := ln.a.look(ctx, ln.a.poolOf(c.request.Channel), in.Key)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return &candidate{msg: m, intent: in, rev: rev, request: request, digest: schema.Digest(ev), replay: replay}, nil, nil
+		return ln.again(ctx, c)
 	case err != nil:
 		ln.a.mu.Lock()
 		ln.a.shut(time.Now(), err)
@@ -78,7 +78,7 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 		ln.complain(err)
 		ln.giveBack(m, 5*time.Second, false)
 		return nil, nil, nil
-	case foreign(conv, request.Pair):
+	case foreign(conv, c.request.Pair):
 		ln.lg.Error().Str("intent", in.Key).Msg("our id names a conversation that differs from the one asked for")
 		done, err := ln.give(ctx, in, rev, Step{Kind: StepPark, Foreign: true, Reason: foreignReason})
 		return nil, done, err
@@ -89,6 +89,21 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 	}
 	ln.a.adopt(ln, *done, now, 0)
 	return nil, done, nil
+}
+
+// again returns the candidate of an open doubt whose id may be sent again now.
+func (ln *lane) again(ctx context.Context, c *candidate) (*candidate, *Intent, error) {
+	switch ruling, unsure := ln.judge(c); {
+	case unsure != nil:
+		ln.hold(ctx, c.msg, unsure)
+	case ruling.Verdict == ContactNever:
+		return ln.parked(ctx, c.intent, c.rev, "the event cannot be sent again: "+ruling.Reason)
+	case ruling.Verdict == ContactLater: // what became of it is asked for now and then
+		ln.giveBack(c.msg, min(time.Until(ruling.Until), ln.e.cfg.Long), false)
+	default:
+		return c, nil, nil
+	}
+	return nil, nil, nil
 }
 
 // give hands an open doubt to a person, in the ledger; its durable steps are

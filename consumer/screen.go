@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -17,6 +18,7 @@ const (
 	StationData    Station = "data"    // the data, against the schema of its type
 	StationRoute   Station = "route"   // the first route that matches makes a request
 	StationRequest Station = "request" // the provider's own rules
+	StationContact Station = "contact" // who may be contacted at all
 )
 
 // Screening is what becomes of an event on its way to a request.
@@ -24,12 +26,18 @@ type Screening struct {
 	Station Station       // the last one that it came to
 	Choice  schema.Choice // from StationRoute on
 	Request Request       // if Err is nil
+	Rule    Rule          // the same: when it may be sent; nil: at any time
 	Err     error         // why it goes no further: a *schema.Refusal or a *schema.Skip
 }
 
-// Screen makes the provider's request of an event, or finds why there is none. It
-// depends on the event alone: the same event has the same screening each time.
+// Screen is ScreenWith for a lane without contact rules.
 func Screen(c *schema.Catalog, routes *schema.Routes, p Provider, ev event.Event) Screening {
+	return ScreenWith(nil, c, routes, p, ev)
+}
+
+// ScreenWith makes the provider's request of an event, or finds why there is none.
+// It depends on the event alone: the same event has the same screening each time.
+func ScreenWith(rules Contact, c *schema.Catalog, routes *schema.Routes, p Provider, ev event.Event) Screening {
 	s := Screening{Station: StationData, Err: c.Check(ev)}
 	if s.Err != nil {
 		return s
@@ -39,8 +47,38 @@ func Screen(c *schema.Catalog, routes *schema.Routes, p Provider, ev event.Event
 		return s
 	}
 	s.Station = StationRequest
-	s.Request, s.Err = p.Prepare(s.Choice.Request)
+	request := s.Choice.Request
+	if rules != nil {
+		if request, s.Err = dialled(rules, p, request); s.Err != nil {
+			return s
+		}
+	}
+	if s.Request, s.Err = p.Prepare(request); s.Err != nil || rules == nil {
+		return s
+	}
+	s.Station = StationContact
+	s.Rule, s.Err = rules.Rule(ev, s.Request.To)
 	return s
+}
+
+// dialled is a route's request with the number in its international form.
+func dialled(rules Contact, p Provider, request map[string]any) (map[string]any, error) {
+	d, ok := p.(Dialer)
+	if !ok {
+		return request, nil
+	}
+	field := d.Dials(request)
+	text, ok := request[field].(string)
+	if !ok {
+		return request, nil
+	}
+	number, err := rules.Number(field, text)
+	if err != nil {
+		return nil, err
+	}
+	request = maps.Clone(request)
+	request[field] = number
+	return request, nil
 }
 
 // Forgotten refuses an event of a time that the ledger, which keeps entries for

@@ -23,6 +23,7 @@ const (
 	StepEnd      // the conversation is over
 
 	StepClaim    // permission to send
+	StepDefer    // not now: a rule of the lane says when
 	StepResend   // permission to send the same id again, out of an open doubt
 	StepPark     // an open doubt that cannot settle itself: a person must
 	StepReplay   // named: send again, out of dead or doubt
@@ -59,10 +60,10 @@ type Step struct {
 	Foreign      bool      // StepDoubt, StepPark: our id names another conversation
 	Conversation string    // StepEvidence, StepSettle, StepEnd
 	Session      Session   // StepEvidence
-	NotBefore    time.Time // StepRelease
-	Later        bool      // StepRelease: the event will be postponed
-	Sequence     uint64    // StepClaim: where its event is to be found, if it comes from the lane's stream
-	Class        string    // StepReject, StepRefuse: the dead letter's class; StepSuppress: ClassDryRun or none; StepRelease: the cause of the wait
+	NotBefore    time.Time // StepRelease, StepDefer
+	Later        bool      // the same: the event will be postponed
+	Sequence     uint64    // StepClaim, StepDefer: where its event is to be found, if it comes from the lane's stream
+	Class        string    // StepReject, StepRefuse: the dead letter's class; StepSuppress: ClassDryRun, schema.ClassContact or none; StepRelease, StepDefer: the cause of the wait
 	Reason       string
 	By           string // named decisions: who
 }
@@ -112,7 +113,8 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.NotBefore, out.Later = time.Time{}, false
 		out.Class = ""
 		out.Sequence = cmp.Or(s.Sequence, out.Sequence)
-	case StepRelease:
+	case StepRelease, StepDefer:
+		out.Sequence = cmp.Or(s.Sequence, out.Sequence)
 		out.NotBefore = s.NotBefore
 		out.Later = s.Later && to == Waiting
 		if out.Waits == nil {
@@ -168,6 +170,8 @@ func target(in Intent, s Step) (State, bool) {
 		return Ended, in.State == Created && sameID(in.Conversation, s.Conversation)
 	case StepClaim:
 		return Started, fresh
+	case StepDefer:
+		return Waiting, fresh
 	case StepResend:
 		return Started, in.State == Doubt && in.Open
 	case StepPark:

@@ -42,7 +42,7 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 	columns := []consumer.StepKind{
 		consumer.StepRelease, consumer.StepReject, consumer.StepDoubt, consumer.StepStale,
 		consumer.StepEvidence, consumer.StepEnd,
-		consumer.StepClaim, consumer.StepResend, consumer.StepPark, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
+		consumer.StepClaim, consumer.StepDefer, consumer.StepResend, consumer.StepPark, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
 		consumer.StepExpire, consumer.StepCancel, consumer.StepQuestion, consumer.StepSettle, consumer.StepDrop,
 		consumer.StepDecline,
 	}
@@ -54,19 +54,19 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 		open  bool
 	}
 	table := map[row][]string{
-		//                    release    reject  doubt    stale    evidence   end      claim      resend  park  replay     refuse  suppress      expire     cancel       question  settle     drop     decline
-		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
-		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
-		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
-		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
-		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
-		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
-		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "-", "cancelled", "dead"},
-		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		//                    release    reject  doubt    stale    evidence   end      claim      defer   resend  park  replay     refuse  suppress      expire     cancel       question  settle     drop     decline
+		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "waiting", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
+		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "waiting", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
+		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
+		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
+		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
+		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
+		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "-", "cancelled", "dead"},
+		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
 	}
 	for _, s := range consumer.States() {
 		if table[row{s, false}] == nil {
@@ -214,6 +214,22 @@ func TestWaitsAreCountedByCause(t *testing.T) {
 	got, _ := consumer.Next(sample(consumer.Started), step(consumer.StepRelease), noon)
 	if got.Waits["x"] != 1 || !got.NotBefore.Equal(noon.Add(time.Minute)) || got.Attempts != 0 {
 		t.Errorf("got %+v, want one wait, not_before set and no attempt", got)
+	}
+}
+
+// What is put off has not been sent: no claim and no attempt is counted, and where
+// its event is to be found is kept.
+func TestWhatIsPutOff(t *testing.T) {
+	t.Parallel()
+	st := step(consumer.StepDefer)
+	st.Later, st.Sequence = true, 9
+	for _, s := range []consumer.State{consumer.Absent, consumer.Waiting} {
+		in := sample(s)
+		got, effect := consumer.Next(in, st, noon)
+		if effect != consumer.Applied || got.Waits["x"] != 1 || !got.NotBefore.Equal(noon.Add(time.Minute)) || !got.Later || got.Sequence != 9 ||
+			got.Claims != in.Claims || got.Attempts != 0 || got.Nonce != in.Nonce || got.Reason != "because" {
+			t.Errorf("%q: got %+v (effect %d), want one wait and nothing sent", s, got, effect)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ func (h Harness) testPrepare(t *testing.T) {
 	t.Run("bad", h.prepareBad)
 	t.Run("odd", h.prepareOdd)
 	t.Run("shares nothing", h.prepareSharesNothing)
+	t.Run("recipient", h.prepareRecipient)
 }
 
 // prepareGood: what may share a batch has pairs that differ, and the argument

@@ -101,7 +101,27 @@ func (c *Client) Prepare(request map[string]any) (consumer.Request, error) {
 	if err := r.check(c.anyNumber); err != nil {
 		return consumer.Request{}, err
 	}
-	return consumer.Request{Pair: pair(r.Channel, r.UserID), Channel: r.Channel, Body: r}, nil
+	return consumer.Request{Pair: pair(r.Channel, r.UserID), Channel: r.Channel, To: r.to(), Body: r}, nil
+}
+
+// Dials implements [consumer.Dialer].
+func (c *Client) Dials(request map[string]any) string {
+	if request["channel"] == telephone {
+		return "user_id"
+	}
+	return ""
+}
+
+// to is who the request contacts.
+func (r Request) to() consumer.Recipient {
+	switch r.Channel {
+	case telephone:
+		return consumer.Recipient{Channel: r.Channel, Number: r.UserID, Field: "user_id"}
+	case email:
+		return consumer.Recipient{Channel: r.Channel, Address: r.ToAddress, Field: "to_address"}
+	default:
+		return consumer.Recipient{Channel: r.Channel}
+	}
 }
 
 // set sets one field.

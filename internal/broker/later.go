@@ -22,7 +22,7 @@ const (
 
 // Postpone implements consumer.Outbox. The event becomes a schedule on
 // weir.later.<lane>.<intent>, which takes the place of an earlier one and fires
-// into weir.due.<lane>.<intent>. ErrFull: the stream holds as much as it may
+// into weir.due.<lane>.<intent>, with the person's order if it is one. ErrFull: the stream holds as much as it may
 // (Room.Later). The server cannot guard that: a stream of schedules that is full
 // drops what was confirmed (H4).
 func (b *Broker) Postpone(ctx context.Context, p consumer.Postponed) error {
@@ -47,8 +47,18 @@ func (b *Broker) postpone(ctx context.Context, p consumer.Postponed) error {
 	if info.State.Bytes+uint64(len(p.Data)) > uint64(b.cfg.Room.Later) {
 		return fmt.Errorf("%s: %w", StreamLater, ErrFull)
 	}
-	subject := "weir.later." + p.Lane + "." + p.Intent
-	m := newMsg(subject, p.Intent+"."+strconv.Itoa(p.N), foreign(p.Header), p.Data)
+	subject := laterSubject(p.Lane, p.Intent)
+	id := p.Intent + "." + strconv.Itoa(p.N)
+	if p.Replay != nil { // an entry is not written for each wait of an order
+		id += ".r." + strconv.FormatInt(p.At.UnixNano(), 10)
+	}
+	m := newMsg(subject, id, foreign(p.Header), p.Data)
+	if p.Replay != nil {
+		setReplay(m.Header, *p.Replay)
+		if corrected := p.Header[headerCorrected]; len(corrected) == 1 {
+			m.Header.Set(headerCorrected, corrected[0])
+		}
+	}
 	m.Header.Set(headerSchedule, "@at "+p.At.UTC().Format(time.RFC3339Nano))
 	m.Header.Set(headerTarget, "weir.due."+p.Lane+"."+p.Intent)
 	ack, err := b.publish(ctx, StreamLater, m)
@@ -62,6 +72,8 @@ func (b *Broker) postpone(ctx context.Context, p consumer.Postponed) error {
 	return err
 }
 
+func laterSubject(lane, intent string) string { return "weir.later." + lane + "." + intent }
+
 // Kept implements consumer.Outbox.
 func (b *Broker) Kept(ctx context.Context, lane, intent string) (bool, error) {
 	if err := checkIntent(lane, intent); err != nil {
@@ -71,7 +83,7 @@ func (b *Broker) Kept(ctx context.Context, lane, intent string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = s.GetLastMsgForSubject(ctx, "weir.later."+lane+"."+intent)
+	_, err = s.GetLastMsgForSubject(ctx, laterSubject(lane, intent))
 	if err == nil || !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return err == nil, err
 	}

@@ -183,3 +183,49 @@ func TestH4NothingIsPostponedBeyondTheRoom(t *testing.T) {
 		t.Errorf("postpone with room again: got %v", err)
 	}
 }
+
+// An order that waits for people to be awake is the order that it was, and counts as
+// one that was given.
+func TestH9AnOrderThatIsPutOff(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	_, due := queues(t, b)
+	order := consumer.Replay{Expect: 3, By: "ana", Reason: "näher dran"}
+	p := postponed(key(1), 3, time.Now().Add(time.Hour))
+	p.Replay, p.Header["Weir-Corrected"] = &order, []string{"digest"}
+	if err := b.Postpone(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	want := &broker.Order{Expect: 3, By: "ana", Reason: "näher dran", Corrected: "digest"}
+	got, err := b.Ordered(t.Context(), lane, key(1))
+	if err != nil || !cmp.Equal(got, want) {
+		t.Errorf("ordered: got %+v, %v, want %+v", got, err, want)
+	}
+	letter := consumer.Letter{Lane: lane, Intent: key(1), Data: p.Data}
+	if err := b.Replay(t.Context(), letter, consumer.Replay{Expect: 3, By: "bob"}); !errors.Is(err, broker.ErrAsked) {
+		t.Errorf("a second order: got %v, want %v", err, broker.ErrAsked)
+	}
+	p.At = time.Now().Add(time.Second) // put off anew, as after a crash
+	if err := b.Postpone(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if n := messages(t, b, broker.StreamLater); n != 1 {
+		t.Errorf("messages: got %d, want 1", n)
+	}
+	m := arrives(t, due, patience)
+	if m == nil {
+		t.Fatal("it did not come")
+	}
+	if o := m.Origin(); o.Intent != key(1) || !cmp.Equal(o.Replay, &order) {
+		t.Errorf("got %+v, want the order", o)
+	}
+	if got, err := b.Ordered(t.Context(), lane, key(1)); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("ordered while it is worked on: got %+v, %v, want %+v", got, err, want)
+	}
+	if err := m.Ack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Ordered(t.Context(), lane, key(1)); err != nil || got != nil {
+		t.Errorf("ordered after it was obeyed: got %+v, %v, want nothing", got, err)
+	}
+}

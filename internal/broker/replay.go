@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weirhq/weir/consumer"
@@ -73,9 +74,7 @@ func (b *Broker) replay(ctx context.Context, l consumer.Letter, r consumer.Repla
 			return fmt.Errorf("replay %s: %w", l.Intent, ErrAsked)
 		}
 		m := newMsg(dueSubject(l.Lane, l.Intent), l.Intent+".r."+command.String(), foreign(l.Header), l.Data)
-		m.Header.Set(headerReplay, strconv.Itoa(r.Expect))
-		m.Header.Set(headerBy, url.PathEscape(schema.Cut(r.By, maxField)))
-		m.Header.Set(headerReason, url.PathEscape(schema.Cut(r.Reason, maxField)))
+		setReplay(m.Header, r)
 		if digest != "" {
 			m.Header.Set(headerCorrected, digest)
 		}
@@ -92,6 +91,13 @@ func (b *Broker) replay(ctx context.Context, l consumer.Letter, r consumer.Repla
 		}
 	}
 	return fmt.Errorf("replay %s: others are giving orders for it; try again in a moment", l.Intent)
+}
+
+// setReplay writes a person's order.
+func setReplay(h nats.Header, r consumer.Replay) {
+	h.Set(headerReplay, strconv.Itoa(r.Expect))
+	h.Set(headerBy, url.PathEscape(schema.Cut(r.By, maxField)))
+	h.Set(headerReason, url.PathEscape(schema.Cut(r.Reason, maxField)))
 }
 
 func dueSubject(lane, intent string) string { return "weir.due." + lane + "." + intent }
@@ -113,21 +119,36 @@ func (b *Broker) Ordered(ctx context.Context, lane, intent string) (*Order, erro
 // sequence of the newest message on its subject.
 func (b *Broker) order(ctx context.Context, lane, intent string) (o *Order, last uint64, err error) {
 	m, err := b.last(ctx, StreamLater, dueSubject(lane, intent))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, 0, err
 	}
-	r := replayOf(m.Header)
-	if r == nil { // a schedule that fired
-		return nil, m.Sequence, nil
+	if err == nil {
+		last = m.Sequence
+		if o = orderOf(m.Header); o != nil {
+			done, err := b.obeyed(ctx, lane)
+			if err != nil || last > done {
+				return o, last, err
+			}
+		}
 	}
-	done, err := b.obeyed(ctx, lane)
-	if err != nil || m.Sequence <= done {
-		return nil, m.Sequence, err
+	// Or its owner has put it off, until people may be contacted.
+	m, err = b.last(ctx, StreamLater, laterSubject(lane, intent))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, last, nil
 	}
-	return &Order{Expect: r.Expect, By: r.By, Reason: r.Reason, Corrected: m.Header.Get(headerCorrected)}, m.Sequence, nil
+	if err != nil {
+		return nil, last, err
+	}
+	return orderOf(m.Header), last, nil
+}
+
+// orderOf reads an order; nil if there is none.
+func orderOf(h nats.Header) *Order {
+	r := replayOf(h)
+	if r == nil {
+		return nil
+	}
+	return &Order{Expect: r.Expect, By: r.By, Reason: r.Reason, Corrected: h.Get(headerCorrected)}
 }
 
 // obeyed is the sequence up to which a lane's owner is done with what was

@@ -46,6 +46,9 @@ const (
 // telephony is the conversation type that dials.
 const telephony = "telephony"
 
+// toPhoneNumber is the field of the number to call.
+const toPhoneNumber = "toPhoneNumber"
+
 var e164 = regexp.MustCompile(`^\+[1-9]\d{6,14}$`)
 
 // fields has a setter for each documented field.
@@ -62,7 +65,7 @@ var fields = map[string]func(r *Request, name string, v any) error{
 		r.TelephonyType, err = oneOf(name, v, "inbound", "outbound")
 		return err
 	},
-	"toPhoneNumber": func(r *Request, name string, v any) (err error) {
+	toPhoneNumber: func(r *Request, name string, v any) (err error) {
 		r.ToPhoneNumber, err = number(name, v)
 		return err
 	},
@@ -115,10 +118,15 @@ func (c *Client) Prepare(request map[string]any) (consumer.Request, error) {
 	case r.ConversationType == "":
 		return consumer.Request{}, refuse("conversationType", "conversationType is missing; it must be chat, web or telephony.")
 	case r.ConversationType == telephony && r.ToPhoneNumber == "":
-		return consumer.Request{}, refuse("toPhoneNumber", "There is no phone number to call: toPhoneNumber is empty.")
+		return consumer.Request{}, refuse(toPhoneNumber, "There is no phone number to call: toPhoneNumber is empty.")
 	}
-	return consumer.Request{Pair: r.pair(), Body: r}, nil
+	to := consumer.Recipient{Channel: r.ConversationType, Number: r.ToPhoneNumber, Field: toPhoneNumber}
+	return consumer.Request{Pair: r.pair(), To: to, Body: r}, nil
 }
+
+// Dials implements [consumer.Dialer]. The number is the same whatever the type of the
+// conversation.
+func (c *Client) Dials(map[string]any) string { return toPhoneNumber }
 
 // pair returns what a result that echoes nothing of ours can be matched by.
 // Items that have nothing of the kind share one pair, so that no batch holds two
