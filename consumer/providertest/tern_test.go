@@ -58,11 +58,9 @@ func (c *Client) Prepare(request map[string]any) (consumer.Request, error) {
 	if !e164.MatchString(to) {
 		return consumer.Request{}, refuse("to", "must be a telephone number such as +14155550123")
 	}
-	who := consumer.Recipient{Channel: "call", Number: to, Field: "to"}
-	return consumer.Request{Pair: to, To: who, Body: Request{To: to}}, nil
+	return consumer.Request{Pair: to, To: consumer.Recipient{Channel: "call", Number: to, Field: "to"}, Body: Request{To: to}}, nil
 }
 
-// Dials implements [consumer.Dialer].
 func (c *Client) Dials(map[string]any) string { return "to" }
 
 func refuse(field, what string) error {
