@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 	got = p.weir(t, "check")
 	contains(t, got, "ok  broker         connected to nats://127.0.0.1:", ", with JetStream\n",
 		"ok  account        its limits are wide enough for 1 lanes\n",
-		"ok  streams        there: KV_WEIR_LEDGER, WEIR_EVENTS, WEIR_OUTCOMES, WEIR_DEAD, WEIR_LATER, KV_WEIR_LANES\n",
+		"ok  streams        there: KV_WEIR_LEDGER, WEIR_EVENTS, WEIR_OUTCOMES, WEIR_DEAD, WEIR_LATER, KV_WEIR_LANES, KV_WEIR_CONTACT\n",
 		"ok  sync           the embedded broker writes each message to the disk before it confirms it\n",
 		"ok  clock          this machine's clock agrees with the broker's\n")
 	if err := s.broker.JetStream().DeleteStream(t.Context(), "WEIR_LATER"); err != nil {

@@ -260,7 +260,7 @@ func plainBroker(t *testing.T, opts server.Options) (*killed, *broker.Broker) {
 func smallRooms(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*service, error) {
 	s := newService(lg, cfg)
 	bc := brokerConfig(cfg)
-	bc.Room = broker.Room{Events: 2 << 20, Outcomes: 2 << 20, Dead: 2 << 20}
+	bc.Room = broker.Room{Events: 2 << 20, Outcomes: 2 << 20, Dead: 2 << 20, Contact: 1 << 20}
 	var err error
 	if s.broker, err = broker.Connect(ctx, lg, bc); err != nil {
 		return nil, err

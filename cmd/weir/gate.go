@@ -82,7 +82,7 @@ func (s *service) guarded(ctx context.Context) (guard.Config, error) {
 	cfg := guard.Config{
 		Ledger: ledger.Stream, Removed: ledger.Removed,
 		Events: broker.StreamEvents, Outcomes: broker.StreamOutcomes,
-		Others: []string{broker.StreamLater, broker.StreamDead}, Shelf: broker.StreamLanes,
+		Others: []string{broker.StreamLater, broker.StreamDead, broker.StreamContact}, Shelf: broker.StreamLanes,
 		Lanes: lanes, Keep: s.cfg.Ledger.Keep - 24*time.Hour, // clocks may differ a little
 	}
 	if s.embedded != nil {

@@ -47,6 +47,7 @@ type Room struct {
 	Events   int64 // WEIR_EVENTS; default 2 GiB
 	Outcomes int64 // WEIR_OUTCOMES, whose oldest messages make way; default 512 MiB
 	Dead     int64 // WEIR_DEAD; default 512 MiB
+	Contact  int64 // WEIR_CONTACT; default contactRoom
 	Later    int64 // WEIR_LATER; above it nothing more is postponed, the stream itself has no limit (H4); default 1 GiB
 }
 
@@ -58,6 +59,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.Room.Events = cmp.Or(cfg.Room.Events, 2<<30)
 	cfg.Room.Outcomes = cmp.Or(cfg.Room.Outcomes, 512<<20)
 	cfg.Room.Dead = cmp.Or(cfg.Room.Dead, 512<<20)
+	cfg.Room.Contact = cmp.Or(cfg.Room.Contact, contactRoom)
 	cfg.Room.Later = cmp.Or(cfg.Room.Later, 1<<30)
 	return cfg
 }

@@ -15,6 +15,8 @@
 //	                $KV.WEIR_LANES.gate.<lane>                    holds and releases
 //	                $KV.WEIR_LANES.own.>                          who owns what (internal/owner)
 //	                $KV.WEIR_LANES.mark                           how far the state was
+//	KV_WEIR_CONTACT $KV.WEIR_CONTACT.>                            whom not to contact, and who was (internal/contact)
+//	KV_WEIR_CONTACT $KV.WEIR_CONTACT.>                            who must not be contacted, and who was
 //
 // Core NATS requests to weir.ctl.<lane> and weir.hook.<lane> reach the process that
 // owns the lane: people's commands, and webhooks that came to another replica.

@@ -167,7 +167,7 @@ func TestStoreSizeOfAnExistingStore(t *testing.T) {
 	dir := t.TempDir()
 	const first = 8 << 30 // more than the default
 	e := embed(t, broker.EmbeddedConfig{Dir: dir, MaxStore: first})
-	room := broker.Room{Events: 6 << 30, Outcomes: 1 << 20, Dead: 1 << 20}
+	room := broker.Room{Events: 6 << 30, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}
 	b := connect(t, e, broker.Config{Room: room})
 	publish(t, b, "x")
 	if err := errors.Join(b.Close(t.Context()), e.Shutdown()); err != nil {

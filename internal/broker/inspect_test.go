@@ -24,7 +24,7 @@ import (
 // ledgerStream stands for the ledger, which is another package's.
 const ledgerStream = "KV_WEIR_LEDGER"
 
-var smallRoom = broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}
+var smallRoom = broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}
 
 // wanted are the needs of one lane.
 func wanted() broker.Needs {
@@ -97,20 +97,20 @@ func TestInspectNamesEachWrongSetting(t *testing.T) {
 			prepare: provisioned, want: "ok consumers: 3 of the lanes' consumers are there and as they must be",
 		},
 		"room": {
-			prepare: provisioned, want: "ok storage: the streams' room is reserved: 21 MiB, of which the ledger has 2",
+			prepare: provisioned, want: "ok storage: the streams' room is reserved: 22 MiB, of which the ledger has 2",
 		},
 		"nothing there": {want: "warning streams: will be made by weir serve: KV_WEIR_LEDGER, WEIR_EVENTS"},
 		"account": {
 			server: func(t *testing.T) *server.Options { return inAccount(t, "max_file: 1M") },
-			want:   "problem storage: the streams are to reserve 21 MiB more, and of the account's 0 MiB 0 are free; raise its limit to 21 MiB",
+			want:   "problem storage: the streams are to reserve 22 MiB more, and of the account's 0 MiB 0 are free; raise its limit to 22 MiB",
 		},
 		"no room for long waits": {
 			server: func(t *testing.T) *server.Options { return inAccount(t, "max_file: 30M") },
-			want:   "warning storage: beside the streams' room 7 MiB of the account's limit are left; WEIR_LATER may take 1024 MiB",
+			want:   "warning storage: beside the streams' room 6 MiB of the account's limit are left; WEIR_LATER may take 1024 MiB",
 		},
 		"streams": {
 			server: func(t *testing.T) *server.Options { return inAccount(t, "max_streams: 4") },
-			want:   "problem account: it may have 4 streams and has 0, and 6 more are needed; raise its max_streams to 6",
+			want:   "problem account: it may have 4 streams and has 0, and 7 more are needed; raise its max_streams to 7",
 		},
 		"consumers": {
 			server: func(t *testing.T) *server.Options { return inAccount(t, "max_consumers: 2") },
@@ -371,14 +371,14 @@ func TestInspectKnowsTheServersRoom(t *testing.T) {
 	s := started(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 10 << 20, HTTPHost: "127.0.0.1", HTTPPort: -1})
 	b := reach(t, broker.Config{URL: s.ClientURL()})
 	needs := wanted()
-	if got := said(b.Inspect(t.Context(), needs)...); !strings.Contains(got, "warning storage: weir serve will reserve 21 MiB, the ledger's first; how much the broker's server has left is not told") {
+	if got := said(b.Inspect(t.Context(), needs)...); !strings.Contains(got, "warning storage: weir serve will reserve 22 MiB, the ledger's first; how much the broker's server has left is not told") {
 		t.Errorf("unasked: got\n%s", got)
 	}
 	var err error
 	if needs.Servers, err = broker.Servers(t.Context(), broker.Config{}, byMonitor("http://"+s.MonitorAddr().String())); err != nil {
 		t.Fatal(err)
 	}
-	if got := said(b.Inspect(t.Context(), needs)...); !strings.Contains(got, "problem storage: the streams are to reserve 21 MiB more, and the broker's server has 10 left; free disk space") {
+	if got := said(b.Inspect(t.Context(), needs)...); !strings.Contains(got, "problem storage: the streams are to reserve 22 MiB more, and the broker's server has 10 left; free disk space") {
 		t.Errorf("asked: got\n%s", got)
 	}
 }

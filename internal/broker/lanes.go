@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -15,7 +16,7 @@ import (
 // subjects.
 const lanesPrefix = "$KV.WEIR_LANES."
 
-// record is the newest message of a key of WEIR_LANES.
+// record is the newest message of a key of a bucket.
 type record struct {
 	revision uint64 // 0 if there is none
 	data     []byte // nil if the key does not exist
@@ -31,9 +32,14 @@ func newRecord(m *jetstream.RawStreamMsg) record {
 	return r
 }
 
-// readKey asks the leader for a key.
+// readKey asks the leader for a key of WEIR_LANES.
 func (b *Broker) readKey(ctx context.Context, key string) (record, error) {
-	m, err := b.last(ctx, StreamLanes, lanesPrefix+key)
+	return b.readSubject(ctx, StreamLanes, lanesPrefix+key)
+}
+
+// readSubject asks the leader for a key of a bucket, by its subject.
+func (b *Broker) readSubject(ctx context.Context, stream, subject string) (record, error) {
+	m, err := b.last(ctx, stream, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return record{}, nil
 	}
@@ -43,11 +49,12 @@ func (b *Broker) readKey(ctx context.Context, key string) (record, error) {
 	return newRecord(m), nil
 }
 
-// keyWrite is one write to a key of WEIR_LANES. One that is sent again needs an
+// keyWrite is one write to a key of a bucket. One that is sent again needs an
 // id or a revision that it expects, or a copy that was held up on its way would
 // undo what was written after it.
 type keyWrite struct {
 	id      string // the same on each attempt
+	bucket  string // what its keys begin with, as subjects; empty: those of WEIR_LANES
 	key     string
 	data    []byte
 	ttl     time.Duration // in whole seconds; 0: for ever
@@ -57,7 +64,7 @@ type keyWrite struct {
 
 // writeKey sends a write once.
 func (b *Broker) writeKey(ctx context.Context, w keyWrite) (uint64, error) {
-	m := &nats.Msg{Subject: b.lanesSubject(w.key), Header: nats.Header{}, Data: w.data}
+	m := &nats.Msg{Subject: b.written(cmp.Or(w.bucket, lanesPrefix) + w.key), Header: nats.Header{}, Data: w.data}
 	if w.removal {
 		m.Header.Set("KV-Operation", "DEL")
 	}
@@ -97,11 +104,11 @@ func (b *Broker) overtaken(ctx context.Context, key string, expect uint64) (reco
 	}
 }
 
-// lanesSubject returns where a key is written. In a JetStream domain the bucket
-// is reached below the domain's API.
-func (b *Broker) lanesSubject(key string) string {
+// written returns where a key with this subject is written. In a JetStream domain
+// a bucket is reached below the domain's API.
+func (b *Broker) written(subject string) string {
 	if b.cfg.Domain != "" {
-		return "$JS." + b.cfg.Domain + ".API." + lanesPrefix + key
+		return "$JS." + b.cfg.Domain + ".API." + subject
 	}
-	return lanesPrefix + key
+	return subject
 }

@@ -141,7 +141,7 @@ func TestH4RestoreBringsAnEventBack(t *testing.T) {
 // fits again when something has come due.
 func TestH4NothingIsPostponedBeyondTheRoom(t *testing.T) {
 	t.Parallel()
-	b := fresh(t, broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Later: 20 << 10}})
+	b := fresh(t, broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20, Later: 20 << 10}})
 	_, due := queues(t, b)
 	postpone := func(n, step int, at time.Time) error {
 		p := postponed(key(n), step, at)

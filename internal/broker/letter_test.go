@@ -95,7 +95,7 @@ func TestOnlyTheNewestLetterIsKept(t *testing.T) {
 // so.
 func TestFullDeadLetters(t *testing.T) {
 	t.Parallel()
-	b := fresh(t, broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 256 << 10}})
+	b := fresh(t, broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 256 << 10, Contact: 1 << 20}})
 	ctx := t.Context()
 	l := letter(0)
 	l.Data = make([]byte, 50<<10)

@@ -17,6 +17,7 @@ const (
 	StreamDead     = "WEIR_DEAD"
 	StreamLater    = "WEIR_LATER"
 	StreamLanes    = "KV_WEIR_LANES"
+	StreamContact  = "KV_WEIR_CONTACT"
 )
 
 const (
@@ -56,6 +57,12 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 		Discard:     jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxBytes: lanesRoom,
 		Duplicates: 2 * time.Minute, AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerAge,
 		AllowRollup: true, DenyDelete: true,
+	}, {
+		Name: StreamContact, Subjects: []string{contactPrefix + ">"},
+		Description: "Weir: who must not be contacted, and who was",
+		Discard:     jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxBytes: b.cfg.Room.Contact,
+		Duplicates: 2 * time.Minute, AllowMsgTTL: true,
+		DenyDelete: true, DenyPurge: true, // what is gone looks like what never was
 	}}
 	for i := range plans {
 		plans[i].Retention = jetstream.LimitsPolicy
@@ -80,6 +87,20 @@ func (b *Broker) Provision(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ProvisionContact is Provision for WEIR_CONTACT alone: people can be blocked before
+// Weir runs for the first time.
+func (b *Broker) ProvisionContact(ctx context.Context) error {
+	for _, plan := range b.plans() {
+		if plan.Name != StreamContact {
+			continue
+		}
+		if err := b.provision(ctx, plan); err != nil {
+			return fmt.Errorf("stream %s: %w", plan.Name, err)
+		}
+	}
+	return nil
 }
 
 func (b *Broker) provision(ctx context.Context, plan jetstream.StreamConfig) error {
@@ -135,7 +156,7 @@ func check(got, want jetstream.StreamConfig) error {
 	complain(want.AllowMsgSchedules && !got.AllowMsgSchedules, "allow_msg_schedules", got.AllowMsgSchedules, want.AllowMsgSchedules)
 	complain(want.AllowMsgTTL && !got.AllowMsgTTL, "allow_msg_ttl", got.AllowMsgTTL, want.AllowMsgTTL)
 	complain(want.SubjectDeleteMarkerTTL > 0 && got.SubjectDeleteMarkerTTL <= 0, "subject_delete_marker_ttl", got.SubjectDeleteMarkerTTL, want.SubjectDeleteMarkerTTL)
-	complain(got.DenyPurge, "deny_purge", got.DenyPurge, false)
+	complain(got.DenyPurge != want.DenyPurge, "deny_purge", got.DenyPurge, want.DenyPurge)
 	complain(got.NoAck, "no_ack", got.NoAck, false)
 	complain(got.Sealed, "sealed", got.Sealed, false)
 	complain(got.Mirror != nil, "mirror", "set", "unset")

@@ -25,6 +25,7 @@ func TestProvisionTwice(t *testing.T) {
 	for name, want := range map[string]jetstream.DiscardPolicy{
 		broker.StreamEvents: jetstream.DiscardNew, broker.StreamOutcomes: jetstream.DiscardOld,
 		broker.StreamDead: jetstream.DiscardNew, broker.StreamLater: jetstream.DiscardOld, broker.StreamLanes: jetstream.DiscardNew,
+		broker.StreamContact: jetstream.DiscardNew,
 	} {
 		s, err := b.JetStream().Stream(t.Context(), name)
 		if err != nil {
@@ -53,7 +54,7 @@ func TestProvisionNamesWhatBreaksAPromise(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: e.URL(), Token: e.Token(), Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: e.URL(), Token: e.Token(), Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func TestProvisionNamesWhatBreaksAPromise(t *testing.T) {
 func TestRoomChanges(t *testing.T) {
 	t.Parallel()
 	e := embed(t, broker.EmbeddedConfig{})
-	small := broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}, LaneQuota: 100}
+	small := broker.Config{Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}, LaneQuota: 100}
 	b := connect(t, e, small)
 	for range 20 {
 		if _, err := b.PublishEvent(t.Context(), lane, nil, make([]byte, 25<<10), ""); err != nil {
@@ -90,7 +91,7 @@ func TestRoomChanges(t *testing.T) {
 		t.Errorf("room raised: got %d bytes, %d messages a lane", got.MaxBytes, got.MaxMsgsPerSubject)
 	}
 	for _, cfg := range []broker.Config{
-		{Room: broker.Room{Events: 512 << 10, Outcomes: 1 << 20, Dead: 1 << 20}, LaneQuota: 1000},
+		{Room: broker.Room{Events: 512 << 10, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}, LaneQuota: 1000},
 		{Room: large.Room, LaneQuota: 20},
 	} {
 		b := connect(t, e, cfg)
@@ -138,7 +139,7 @@ func TestRoomAboveTheStore(t *testing.T) {
 func TestNoStorageLeft(t *testing.T) {
 	t.Parallel()
 	url := plain(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 3 << 20})
-	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: url, Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: url, Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func TestRoomAboveTheAccountsLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.JetStream, opts.StoreDir = true, t.TempDir()
-	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: plain(t, opts), Room: broker.Room{Events: 6 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: plain(t, opts), Room: broker.Room{Events: 6 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func TestNoJetStream(t *testing.T) {
 func TestDomain(t *testing.T) {
 	t.Parallel()
 	url := plain(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamDomain: "hub"})
-	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: url, Domain: "hub", Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20}})
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: url, Domain: "hub", Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func refusing(t *testing.T, subject string, n int, answer string) *broker.Broker
 	t.Helper()
 	s := started(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 30})
 	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{
-		URL: s.ClientURL(), Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20},
+		URL: s.ClientURL(), Room: broker.Room{Events: 1 << 20, Outcomes: 1 << 20, Dead: 1 << 20, Contact: 1 << 20},
 	})
 	if err != nil {
 		t.Fatal(err)
