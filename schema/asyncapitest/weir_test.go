@@ -34,7 +34,7 @@ func TestProblems(t *testing.T) {
 		{"parameter that is not declared", "weir.ctl.{lane}", "weir.ctl.{line}", "/parameters/line: is not there"},
 		{"parameter without place", "weir.ctl.{lane}", "weir.ctl", "/parameters/lane: is not in the address"},
 		{"slip of a keyword", "additionalProperties: false", "additionalPropertys: false", "/additionalPropertys: is no keyword"},
-		{"schema that is none", "claims: {type: integer, minimum: 0", "claims: {type: integre, minimum: 0", "'/type'"},
+		{"schema that is none", "claims: {type: integer, minimum: 0", "claims: {type: integre, minimum: 0", "/properties/claims/type"},
 		{"wrong example", "payload: {verb: status}", "payload: {verb: state}", "#/components/messages/command/examples/0"},
 		{"format", "schemaFormat: &draft application/schema+json;version=draft-2020-12", "schemaFormat: &draft application/schema+json;version=draft-07", "schemaFormat is"},
 	} {
