@@ -18,9 +18,12 @@ const maxLine = 8 << 20
 
 // message is one message to publish and the place where it stands.
 type message struct {
-	place  string // file:line, or file[index] in an array
-	header map[string][]string
-	body   []byte
+	place    string // file:line, or file[index] in an array
+	header   map[string][]string
+	body     []byte
+	end      int64  // where the next one begins in its file; 0: not known
+	original []byte // as it stands in the file, or a table's row as JSON
+	made     bool   // of a row: that it cannot be read is the row's fault, and no lane's to tell
 }
 
 // structuredType is the Content-Type of an event that is one JSON object.
@@ -31,22 +34,42 @@ const structuredType = "application/cloudevents+json"
 // stands for one message, at its place; the messages after it follow if they
 // can be read.
 func messages(name string, r io.Reader) iter.Seq2[message, error] {
-	br := bufio.NewReaderSize(r, 64<<10)
+	br, start := unmarked(r)
+	if formatOf(name) == "json" {
+		return documents(name, br, start)
+	}
+	return lines(name, br, start)
+}
+
+// unmarked is r without a byte order mark, and how long that was.
+func unmarked(r io.Reader) (br *bufio.Reader, start int64) {
+	br = bufio.NewReaderSize(r, 64<<10)
 	if mark, err := br.Peek(3); err == nil && string(mark) == "\ufeff" {
-		_, _ = br.Discard(len(mark)) // what was peeked can be discarded
+		n, _ := br.Discard(len(mark)) // what was peeked can be discarded
+		start = int64(n)
 	}
-	if strings.EqualFold(filepath.Ext(name), ".json") {
-		return documents(name, br)
+	return br, start
+}
+
+// formatOf is what a file of this name holds: json (one document), csv, tsv, or
+// ndjson, one value a line.
+func formatOf(name string) string {
+	switch ext := strings.ToLower(filepath.Ext(name)); ext {
+	case ".json", ".csv", ".tsv":
+		return ext[1:]
+	default:
+		return "ndjson"
 	}
-	return lines(name, br)
 }
 
 // lines yields the message of each line.
-func lines(name string, br *bufio.Reader) iter.Seq2[message, error] {
+func lines(name string, br *bufio.Reader, at int64) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
 		for n := 1; ; n++ {
 			m := message{place: fmt.Sprintf("%s:%d", name, n)}
-			line, err := readLine(br)
+			line, read, err := readLine(br)
+			at += read
+			m.end = at
 			ended := errors.Is(err, io.EOF)
 			if err != nil && !ended {
 				if !yield(m, err) || !errors.Is(err, errLongLine) {
@@ -56,6 +79,7 @@ func lines(name string, br *bufio.Reader) iter.Seq2[message, error] {
 			}
 			if line = bytes.TrimSpace(line); len(line) > 0 {
 				m, err = newMessage(m.place, line)
+				m.end = at
 				if !yield(m, err) {
 					return
 				}
@@ -70,32 +94,32 @@ func lines(name string, br *bufio.Reader) iter.Seq2[message, error] {
 // errLongLine is a line that is passed over.
 var errLongLine = fmt.Errorf("the line is longer than %d MiB", maxLine>>20)
 
-// readLine returns one line, in memory of its own. The last one comes with
-// io.EOF. Of a line that is too long the rest is skipped.
-func readLine(br *bufio.Reader) ([]byte, error) {
-	var line []byte
+// readLine returns one line, in memory of its own, and how many bytes it took. The
+// last one comes with io.EOF. Of a line that is too long the rest is skipped.
+func readLine(br *bufio.Reader) (line []byte, read int64, err error) {
 	long := false
 	for {
 		part, err := br.ReadSlice('\n')
+		read += int64(len(part))
 		if long = long || len(line)+len(part) > maxLine; !long {
 			line = append(line, part...)
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 		case long && (err == nil || errors.Is(err, io.EOF)):
-			return nil, errLongLine // at the end of the file the next read says so again
+			return nil, read, errLongLine // at the end of the file the next read says so again
 		default:
-			return line, err
+			return line, read, err
 		}
 	}
 }
 
 // documents yields the message of a JSON value, or of each element if it is an
 // array.
-func documents(name string, br *bufio.Reader) iter.Seq2[message, error] {
+func documents(name string, br *bufio.Reader, start int64) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
 		dec := json.NewDecoder(br)
-		array, err := opensArray(br)
+		array, blanks, err := opensArray(br)
 		if err == nil && array {
 			_, err = dec.Token()
 		}
@@ -109,6 +133,7 @@ func documents(name string, br *bufio.Reader) iter.Seq2[message, error] {
 				break
 			}
 			m, problem := newMessage(m.place, raw)
+			m.end = start + blanks + dec.InputOffset()
 			if !yield(m, problem) {
 				return
 			}
@@ -128,15 +153,16 @@ func documents(name string, br *bufio.Reader) iter.Seq2[message, error] {
 	}
 }
 
-// opensArray reports whether the next value is an array.
-func opensArray(br *bufio.Reader) (bool, error) {
-	for {
+// opensArray reports whether the next value is an array, and how many blanks are
+// before it.
+func opensArray(br *bufio.Reader) (array bool, blanks int64, err error) {
+	for ; ; blanks++ {
 		c, err := br.ReadByte()
 		if err != nil {
-			return false, fmt.Errorf("the file holds no JSON: %w", err)
+			return false, blanks, fmt.Errorf("the file holds no JSON: %w", err)
 		}
 		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
-			return c == '[', br.UnreadByte()
+			return c == '[', blanks, br.UnreadByte()
 		}
 	}
 }
@@ -158,7 +184,7 @@ func endsHere(dec *json.Decoder) error {
 // object is a recorded message; anything else is sent as it stands, even if it
 // is no event: the lane says what is wrong with it.
 func newMessage(place string, raw []byte) (message, error) {
-	m := message{place: place, header: map[string][]string{"Content-Type": {structuredType}}, body: raw}
+	m := message{place: place, header: map[string][]string{"Content-Type": {structuredType}}, body: raw, original: raw}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil || !bytes.HasPrefix(members["headers"], []byte("{")) {
 		return m, nil
