@@ -19,7 +19,7 @@ import (
 // rows yields the event of each row of a table. shown is told what its columns
 // become, before the first row. The error of a row is its own; one that ends the
 // table is fatal.
-func rows(name string, br *bufio.Reader, start int64, tabs bool, spec tableSpec, shown func(delimiter rune, p plan)) iter.Seq2[message, error] {
+func rows(name string, br *bufio.Reader, start int64, tabs bool, spec tableSpec, shown func(delimiter rune, p columnPlan)) iter.Seq2[message, error] {
 	return func(yield func(message, error) bool) {
 		delimiter, err := delimiterOf(br, tabs)
 		if err != nil {
@@ -35,7 +35,7 @@ func rows(name string, br *bufio.Reader, start int64, tabs bool, spec tableSpec,
 			return
 		}
 		headers = trimCells(headers)
-		p, err := newPlan(headers, spec)
+		p, err := newColumnPlan(headers, spec)
 		if err != nil {
 			yield(message{place: name + ":1"}, fatal{err})
 			return
@@ -122,7 +122,7 @@ func rowOf(headers, cells []string) map[string]string {
 // event makes the event of a row. A cell without text is no member. Without an id
 // of its own the event has that of its content, so that the same row is the same
 // event, wherever it stands.
-func (p plan) event(cells []string, spec tableSpec) ([]byte, error) {
+func (p columnPlan) event(cells []string, spec tableSpec) ([]byte, error) {
 	for i := len(p.columns); i < len(cells); i++ {
 		if cells[i] != "" {
 			return nil, fmt.Errorf("the row has %d cells, and the header %d: is a cell with the delimiter in it not in quotes?", len(cells), len(p.columns))

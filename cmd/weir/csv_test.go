@@ -23,7 +23,7 @@ func readTable(t *testing.T, text, source string, maps ...string) (got []row, to
 	}
 	br, start := unmarked(strings.NewReader(text))
 	spec := tableSpec{eventType: "lead.created", source: source, maps: all}
-	tell := func(delimiter rune, p plan) {
+	tell := func(delimiter rune, p columnPlan) {
 		told = string(delimiter) + " " + p.idFrom
 		for _, c := range p.columns {
 			told += "|" + c.header + ">"

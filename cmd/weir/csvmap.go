@@ -128,17 +128,17 @@ type column struct {
 	guess  bool      // by its header alone
 }
 
-// plan says what each column becomes, and where the events' ids come from.
-type plan struct {
+// columnPlan says what each column becomes, and where the events' ids come from.
+type columnPlan struct {
 	columns  []column
 	idFrom   string // header of the column with the event's id; empty: derived from the row
 	wantData bool   // the data needs an id: that of the event
 }
 
-// newPlan decides by the headers. What the person maps goes before what a header
+// newColumnPlan decides by the headers. What the person maps goes before what a header
 // suggests; any other column becomes a member of data that is called as its header.
-func newPlan(headers []string, spec tableSpec) (plan, error) {
-	p := plan{columns: make([]column, len(headers))}
+func newColumnPlan(headers []string, spec tableSpec) (columnPlan, error) {
+	p := columnPlan{columns: make([]column, len(headers))}
 	var errs []error
 	at := make(map[string]int) // by header
 	for i, h := range headers {

@@ -85,7 +85,7 @@ func (c *eventShowCmd) Run(a *app) error {
 
 // event gathers what is known of one event.
 func (d *desk) event(ctx context.Context, s sought, reveal bool) (eventShown, error) {
-	e := eventShown{Lane: s.lane, Intent: s.intent, Source: s.source, ID: s.id, State: stateQueued}
+	e := eventShown{Lane: s.lane, Intent: s.intent, Source: s.source, ID: s.id, State: stateQueued, Outcomes: []broker.Told{}}
 	var found *broker.Found
 	var err error
 	if s.queued != nil {
@@ -100,8 +100,8 @@ func (d *desk) event(ctx context.Context, s sought, reveal bool) (eventShown, er
 		if found, err = d.place(ctx, s.now, &e); err != nil {
 			return e, err
 		}
-		e.Outcomes, err = d.broker.Outcomes(ctx, s.lane, s.intent, s.now.First.Add(-time.Hour))
-		if err != nil {
+		told, err := d.broker.Outcomes(ctx, s.lane, s.intent, s.now.First.Add(-time.Hour))
+		if e.Outcomes = append(e.Outcomes, told...); err != nil {
 			e.Unread = err.Error()
 		}
 	}

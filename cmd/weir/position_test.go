@@ -65,6 +65,11 @@ func TestPublishGoesOn(t *testing.T) {
 				stdout, _, _ := weir(t.Context(), p.env, args...)
 				return decoded[[]published](t, stdout)[0]
 			}
+			defer func() { // what the position passed over is kept
+				if text, err := os.ReadFile(position + ".refused"); tt.name == "a.csv" && (err != nil || strings.Count(string(text), "\n") != 1) {
+					t.Errorf("refused: got %q (%v), want the one bad row", text, err)
+				}
+			}()
 			whole := tt.first
 			if tt.name == "a.json" {
 				whole += "]"

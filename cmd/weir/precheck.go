@@ -89,7 +89,7 @@ func (d *desk) laneOf(name string) config.Lane {
 }
 
 // show says what the columns of a table become, once, before its first row.
-func (p *publisher) show(src source, delimiter rune, plan plan) {
+func (p *publisher) show(src source, delimiter rune, plan columnPlan) {
 	if p.shown[src.name] {
 		return
 	}

@@ -82,7 +82,7 @@ func (c *publishCmd) Run(a *app) error {
 				return err
 			}
 		}
-		if p.refused, err = openRefusals(c.Refused, len(p.positions.Files) > 0); err != nil {
+		if p.refused, err = c.refusals(len(p.positions.Files) > 0); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, p.refused.close()) }()

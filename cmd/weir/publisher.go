@@ -163,7 +163,7 @@ func (p *publisher) messages(src source, r io.Reader) iter.Seq2[message, error] 
 	br, start := unmarked(r)
 	switch src.format {
 	case "csv", "tsv":
-		return rows(src.name, br, start, src.format == "tsv", p.spec, func(delimiter rune, plan plan) { p.show(src, delimiter, plan) })
+		return rows(src.name, br, start, src.format == "tsv", p.spec, func(delimiter rune, plan columnPlan) { p.show(src, delimiter, plan) })
 	case "json":
 		return documents(src.name, br, start)
 	default:

@@ -121,15 +121,31 @@ type refusal struct {
 
 // refusals keeps what was not published, each a line in a file, if there is one.
 type refusals struct {
-	f *os.File
-	n int
+	f    *os.File
+	n    int
+	late string // a file that is made when something is refused
 }
 
-// openRefusals opens the file; what is there stays if a publication goes on.
-func openRefusals(path string, goesOn bool) (*refusals, error) {
-	if path == "" {
+// refusals opens the file of --refused; what is there stays if a publication goes
+// on. A position passes over what was refused, so beside one there always is a file.
+func (c *publishCmd) refusals(goesOn bool) (*refusals, error) {
+	if c.Refused != "" {
+		return openRefusals(c.Refused, goesOn)
+	}
+	if c.Position == "" {
 		return &refusals{}, nil
 	}
+	r := &refusals{late: c.Position + ".refused"}
+	if goesOn {
+		return r, nil
+	}
+	if err := os.Remove(r.late); !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	return r, nil
+}
+
+func openRefusals(path string, goesOn bool) (*refusals, error) {
 	how := os.O_TRUNC
 	if goesOn {
 		how = os.O_APPEND
@@ -141,6 +157,13 @@ func openRefusals(path string, goesOn bool) (*refusals, error) {
 // add keeps one.
 func (r *refusals) add(m message, reason error) error {
 	r.n++
+	if r.f == nil && r.late != "" {
+		opened, err := openRefusals(r.late, true)
+		if err != nil {
+			return err
+		}
+		r.f = opened.f
+	}
 	if r.f == nil {
 		return nil
 	}
