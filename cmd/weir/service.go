@@ -153,6 +153,10 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 	}
 	for _, lc := range ac.Lanes {
 		out.Provider = s.providers[lc.Name] // one for all
+		rules, err := contactRules(lc)
+		if err != nil {
+			return out, fmt.Errorf("lane %s: %w", lc.Name, err)
+		}
 		queues, err := s.broker.Lane(ctx, lc.Name)
 		if err != nil {
 			return out, fmt.Errorf("lane %s: %w", lc.Name, err)
@@ -161,7 +165,7 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 			Name: lc.Name, Label: lc.Label, Weight: lc.Weight, Batch: lc.Batch,
 			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit,
 			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, JoinToken: lc.JoinToken, Dry: !lc.Send,
-			Routes: lc.Routes, Channels: lc.Channels,
+			Routes: lc.Routes, Contact: rules, Channels: lc.Channels,
 			High: queues.High, Events: queues.Events, Due: queues.Due,
 		})
 	}

@@ -129,6 +129,7 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	d.doubt(path, p, &lane)
 	d.checkWebhook(path+".webhook", lane.Webhook)
 	d.checkCRM(path+".crm", lane.CRM, block.Rules)
+	d.contact(path+".contact", p, lane.Contact)
 	if d.has(path+".weight") && !d.has(path+".account") {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}

@@ -120,6 +120,9 @@ func (d *decoder) into(path string, n *yaml.Node, v reflect.Value) {
 	case time.Duration:
 		d.duration(path, n, v)
 		return
+	case Date:
+		d.date(path, n, v)
+		return
 	case Size:
 		d.size(path, n, v)
 		return

@@ -43,6 +43,9 @@ type Lane struct {
 	Webhook Webhook `yaml:"webhook"`
 	// CRM is where a CRM tells of leads; nil: nowhere.
 	CRM *CRM `yaml:"crm"`
+	// Contact is who is contacted, and when; nil: whoever has a number or address,
+	// at any time.
+	Contact *Contact `yaml:"contact"`
 	// AllowIgnoreDND lets a route pass ignoreDND through, with which a publisher
 	// reaches people who do not want to be called; default false. Oration only.
 	AllowIgnoreDND bool `yaml:"allow_ignore_dnd"`

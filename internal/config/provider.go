@@ -23,6 +23,8 @@ type provider struct {
 	checkAuth   func(d *decoder, path string, a Auth)
 	// spaces tell its spaces apart: two blocks with one in common are twins.
 	spaces func(a Auth) []string
+	// spoken are what a conversation can be held on.
+	spoken []string
 	// channels are counted apart, and field of the request names one; none: all
 	// conversations are counted together.
 	channels []string
@@ -56,7 +58,8 @@ var providers = []*provider{
 		credentials: []string{"api_key", "workspace_id", "bearer", "public_key"},
 		takes:       "api_key with workspace_id, or bearer",
 		checkAuth:   (*decoder).orationAuth, spaces: orationSpaces,
-		limit: 20,
+		spoken: []string{"chat", "web", "telephony"},
+		limit:  20,
 		passes: []string{
 			"agentId", "conversationType", "customerId", "dynamicVariables", "fromPhoneNumber",
 			"identifier", ignoreDND, "sipTrunkAddress", "telephonyType", "toPhoneNumber",
@@ -75,6 +78,7 @@ var providers = []*provider{
 		credentials: []string{"token", "organization"},
 		takes:       "token, with organization if it begins with pat_",
 		checkAuth:   (*decoder).anyreachAuth, spaces: anyreachSpaces,
+		spoken:   []string{"telephone", "webrtc", "email", "text"},
 		channels: []string{"telephone", "webrtc", "email", "text"}, field: "channel",
 		limited: "telephone", limit: 10, // as its documentation has it
 		passes: []string{

@@ -36,6 +36,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		"Embedded": "`embedded`", "Gateway": "`gateway`", "Publisher": "`gateway.publishers`", "Certificate": "`gateway.tls`", "Webhook": "`webhook`", "CRM": "`crm`", "HMAC": "`crm.hmac`", "Admin": "`admin`", "Ledger": "`ledger`", "Account": "`accounts`", "Settings": "An account's settings",
 		"Auth": "`auth`", "Pacing": "`pacing`", "Headers": "`headers`", "Breaker": "`breaker`",
 		"laneBlock": "`lanes`", "Lane": "`lanes`", "Schema": "`schemas`", "routeBlock": "`routes`",
+		"Contact": "`contact`", "Window": "`contact.windows`", "Holidays": "`contact.holidays`", "Numbers": "`contact.numbers`",
 	}
 	want := map[string][]string{}
 	for block, keys := range config.Keys() {

@@ -45,7 +45,7 @@ func elsewhere(path string) string {
 		return "belongs into a route"
 	case "accounts[].label", "accounts[].weight", "accounts[].batch", "accounts[].doubt_limit",
 		"accounts[].max_event", "accounts[].doubt", "accounts[].routes",
-		"accounts[].attempts", "accounts[].allow_ignore_dnd", "accounts[].join_token", "accounts[].send", "accounts[].webhook", "accounts[].crm":
+		"accounts[].attempts", "accounts[].allow_ignore_dnd", "accounts[].join_token", "accounts[].send", "accounts[].webhook", "accounts[].crm", "accounts[].contact":
 		return "belongs into a lane's block"
 	case "broker.embedded":
 		return "embedded is a key of its own, beside broker"

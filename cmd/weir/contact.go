@@ -1,0 +1,28 @@
+package main
+
+import (
+	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/contact"
+)
+
+// contactRules are those of a lane. A lane that says nothing of contacts has them
+// too: some numbers are called by nobody.
+func contactRules(lc config.Lane) (*contact.Rules, error) {
+	c := lc.Contact
+	if c == nil {
+		return contact.New(contact.Config{})
+	}
+	out := contact.Config{
+		Where: c.Where, Zone: c.TimeZone, Spread: c.Spread,
+		Numbers: contact.Numbers{
+			Region: c.Region, SendInvalid: c.Numbers.Invalid == config.InvalidSend, Allow: c.Numbers.Allow, Deny: c.Numbers.Deny,
+		},
+	}
+	for _, w := range c.Windows {
+		out.Windows = append(out.Windows, contact.Window{Channels: w.Channels, Days: w.On, From: w.From, To: w.To})
+	}
+	for _, day := range c.Holidays.All {
+		out.Holidays = append(out.Holidays, contact.Date(day))
+	}
+	return contact.New(out)
+}
