@@ -302,7 +302,7 @@ func (ln *lane) suppress(ctx context.Context, in Intent, rev uint64, replay *Rep
 // sent.
 func (ln *lane) translate(ev event.Event) (r Request, rule Rule, err error) {
 	defer ln.rescue(&err)
-	s := ScreenWith(ln.cfg.Contact, ln.e.cfg.Catalog, ln.cfg.Routes, ln.a.cfg.Provider, ev)
+	s := Screen(ln.e.cfg.Catalog, ln.cfg.Routes, ln.cfg.Contact, ln.a.cfg.Provider, ev)
 	return s.Request, s.Rule, s.Err
 }
 

@@ -30,14 +30,10 @@ type Screening struct {
 	Err     error         // why it goes no further: a *schema.Refusal or a *schema.Skip
 }
 
-// Screen is ScreenWith for a lane without contact rules.
-func Screen(c *schema.Catalog, routes *schema.Routes, p Provider, ev event.Event) Screening {
-	return ScreenWith(nil, c, routes, p, ev)
-}
-
-// ScreenWith makes the provider's request of an event, or finds why there is none.
-// It depends on the event alone: the same event has the same screening each time.
-func ScreenWith(rules Contact, c *schema.Catalog, routes *schema.Routes, p Provider, ev event.Event) Screening {
+// Screen makes the provider's request of an event, or finds why there is none. It
+// depends on the event alone: the same event has the same screening each time. A nil
+// Contact has no rules.
+func Screen(c *schema.Catalog, routes *schema.Routes, rules Contact, p Provider, ev event.Event) Screening {
 	s := Screening{Station: StationData, Err: c.Check(ev)}
 	if s.Err != nil {
 		return s

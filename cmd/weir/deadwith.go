@@ -45,7 +45,7 @@ func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s := consumer.ScreenWith(rules, d.cfg.Catalog, lc.Routes, client, ev); s.Err != nil {
+	if s := consumer.Screen(d.cfg.Catalog, lc.Routes, rules, client, ev); s.Err != nil {
 		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, s.Err)
 	}
 	return &correction{header: header, body: body, digest: schema.Digest(ev)}, nil

@@ -231,7 +231,11 @@ func (q *inquiry) time() (string, error) {
 // data holds the data against the schema of its type. What comes after it is found
 // in the same go.
 func (q *inquiry) data() (string, error) {
-	q.screening = consumer.Screen(q.cfg.Catalog, q.rules.Routes, q.clients[q.account.Name], q.ev)
+	rules, err := contactRules(q.rules)
+	if err != nil {
+		return "", err
+	}
+	q.screening = consumer.Screen(q.cfg.Catalog, q.rules.Routes, rules, q.clients[q.account.Name], q.ev)
 	if q.screening.Station == consumer.StationData {
 		return "", q.screening.Err
 	}
@@ -269,9 +273,31 @@ func tried(r schema.Tried) triedRoute {
 	return out
 }
 
-// contact is the place of the rules of who may be contacted, and when. There are
-// none yet.
-func (q *inquiry) contact() (string, error) { return "", nil }
+// contact tells who may be contacted, and whether now. An event that has to wait is
+// none that goes no further.
+func (q *inquiry) contact() (string, error) {
+	s := q.screening
+	switch {
+	case s.Station == consumer.StationContact && s.Err != nil:
+		return "", s.Err
+	case s.Err != nil:
+		return "not judged: there is no request", nil
+	case q.rules.Contact == nil:
+		return "", nil
+	case s.Rule == nil:
+		return "may be contacted at any time", nil
+	case q.ageless:
+		return "the time of the day is not judged", nil
+	}
+	switch ruling := s.Rule.Judge(q.out.Intent, q.now); ruling.Verdict {
+	case consumer.ContactNever:
+		return "", &schema.Skip{Class: schema.ClassContact, Reason: ruling.Reason}
+	case consumer.ContactLater:
+		return "would wait: " + ruling.Reason, nil
+	default:
+		return "may be contacted now", nil
+	}
+}
 
 // request makes the request that would go out.
 func (q *inquiry) request() (string, error) {
