@@ -1,16 +1,17 @@
 package main
 
 import (
+	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/config"
 	"github.com/weirhq/weir/internal/contact"
 )
 
-// contactRules are those of a lane. A lane that says nothing of contacts has them
-// too: some numbers are called by nobody.
-func contactRules(lc config.Lane) (*contact.Rules, error) {
+// contactRules are those of a lane. A lane that says nothing of contacts has some
+// too: there are numbers that are called by nobody.
+func contactRules(lc config.Lane) (consumer.Contact, error) {
 	c := lc.Contact
 	if c == nil {
-		return contact.New(contact.Config{})
+		return contact.Always{}, nil
 	}
 	out := contact.Config{
 		Where: c.Where, Zone: c.TimeZone, Spread: c.Spread,

@@ -280,10 +280,10 @@ func (q *inquiry) contact() (string, error) {
 	switch {
 	case s.Station == consumer.StationContact && s.Err != nil:
 		return "", s.Err
-	case s.Err != nil:
-		return "not judged: there is no request", nil
 	case q.rules.Contact == nil:
 		return "", nil
+	case s.Err != nil:
+		return "not judged: there is no request", nil
 	case s.Rule == nil:
 		return "may be contacted at any time", nil
 	case q.ageless:

@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/nyaruka/phonenumbers"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/schema"
@@ -95,6 +96,22 @@ func New(cfg Config) (*Rules, error) {
 		}
 	}
 	return r, nil
+}
+
+// Always are the rules of a lane that has none: emergency, short and premium-rate
+// numbers are called by nobody. Numbers are taken as they are.
+type Always struct{}
+
+// Number implements consumer.Contact.
+func (Always) Number(_, text string) (string, error) { return text, nil }
+
+// Rule implements consumer.Contact.
+func (Always) Rule(_ event.Event, to consumer.Recipient) (consumer.Rule, error) {
+	number, err := phonenumbers.Parse(to.Number, "")
+	if err != nil {
+		return nil, nil //nolint:nilerr // whether it can be called is the provider's to say
+	}
+	return nil, special(number)
 }
 
 // Rule implements consumer.Contact.

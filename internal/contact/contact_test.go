@@ -146,6 +146,24 @@ func TestWhoIsCalled(t *testing.T) {
 	}
 }
 
+// A lane without rules calls what its provider takes, but for some numbers.
+func TestAlways(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"+14155550101": "fine", "+15555550100": "fine", "+447700900123": "fine", "(415) 555-0101": "fine", "": "fine",
+		"+49116117": "never", "+19005550100": "never", "+1911": "never", "+979123456789": "never",
+	} {
+		got, err := contact.Always{}.Number("to", text)
+		if err != nil || got != text {
+			t.Errorf("%s: got %q, %v, want it as it is", text, got, err)
+		}
+		_, err = contact.Always{}.Rule(event.New(), consumer.Recipient{Number: text})
+		if kind, _ := said(t, err); kind != want {
+			t.Errorf("%s: got %s, want %s", text, kind, want)
+		}
+	}
+}
+
 // What tells the zone: the event, else the number, else the lane.
 func TestWhoseClock(t *testing.T) {
 	t.Parallel()
