@@ -18,7 +18,7 @@ func passing(t *testing.T) *schema.Routes {
 		When: "has(data.toPhoneNumber) || !has(data.plain)",
 		Request: map[string]any{
 			"conversationType": "telephony",
-			"agentId":          "${ data.agentId ?? 'house' }",
+			"agentId":          "${ lower(data.agentId ?? 'House') }",
 			"dynamicVariables": map[string]any{"campaign": "autumn", "who": "${ data.dynamicVariables.who ?? 'nobody' }", "deep": map[string]any{"a": 1}},
 		},
 		Passthrough: []string{"agentId", "toPhoneNumber", "dynamicVariables", "list"},
@@ -42,7 +42,7 @@ func TestPassthrough(t *testing.T) {
 			"conversationType": "telephony", "agentId": "house",
 			"dynamicVariables": map[string]any{"campaign": "autumn", "who": "nobody", "deep": map[string]any{"a": 1}},
 		}},
-		{"all", `{"agentId":"mine","toPhoneNumber":"+14155550100","list":[1,{"a":null}],"dynamicVariables":{"who":"Ana","x":1.5,"deep":{"b":[2]}}}`, map[string]any{
+		{"all", `{"agentId":"Mine","toPhoneNumber":"+14155550100","list":[1,{"a":null}],"dynamicVariables":{"who":"Ana","x":1.5,"deep":{"b":[2]}}}`, map[string]any{
 			"conversationType": "telephony", "agentId": "mine", "toPhoneNumber": "+14155550100", "list": []any{1, map[string]any{"a": nil}},
 			"dynamicVariables": map[string]any{"campaign": "autumn", "who": "Ana", "x": 1.5, "deep": map[string]any{"a": 1, "b": []any{2}}},
 		}},
