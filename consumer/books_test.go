@@ -18,11 +18,12 @@ import (
 type books struct {
 	w        *world
 	broken   []string
-	heard    map[string]bool // outcomes, by intent and kind
-	released map[string]int  // how often a named person had a doubt sent again
-	refused  map[string]bool // the provider rejected it
-	most     int             // messages that one process may hold
-	stopped  time.Time       // since when a person has stopped the lane; zero: not
+	heard    map[string]bool     // outcomes, by intent and kind
+	accounts map[string]*account // what the outcomes tell, by intent
+	released map[string]int      // how often a named person had a doubt sent again
+	refused  map[string]bool     // the provider rejected it
+	most     int                 // messages that one process may hold
+	stopped  time.Time           // since when a person has stopped the lane; zero: not
 	lease    lease
 	writer   map[string]*process // who wrote an entry last
 
@@ -36,7 +37,10 @@ type lease struct {
 }
 
 func newBooks(w *world) *books {
-	return &books{w: w, heard: make(map[string]bool), released: make(map[string]int), refused: make(map[string]bool), writer: make(map[string]*process), withdrawn: make(map[string]bool)}
+	return &books{
+		w: w, heard: make(map[string]bool), accounts: make(map[string]*account), released: make(map[string]int),
+		refused: make(map[string]bool), writer: make(map[string]*process), withdrawn: make(map[string]bool),
+	}
 }
 
 // fail notes that a promise is broken.
@@ -171,6 +175,10 @@ func (b *books) publish(kind string, ev event.Event) {
 		b.fail("an outcome that cannot be read: %v", err)
 	}
 	b.heard[data.Intent+" "+kind] = true
+	if b.accounts[data.Intent] == nil {
+		b.accounts[data.Intent] = newAccount()
+	}
+	b.accounts[data.Intent].hear(ev.ID(), data)
 }
 
 // ack is asked when the broker takes an acknowledgement: another message stands
@@ -250,6 +258,13 @@ func (b *books) close(leads []*lead) {
 	for _, l := range leads {
 		in := w.entries["l."+l.key].intent
 		made := len(w.made[l.key])
+		told := b.accounts[l.key].state()
+		// A fact is told before it is written down. If the process dies between the
+		// two, and no webhook comes again, the ledger stays behind.
+		ahead := in.State == consumer.Doubt && told == "created" && made > 0
+		if told != consumer.OutcomeKind(in.State) && !ahead {
+			b.fail("I1: %s is %s, and its outcomes tell that it is %q: %v", l.id, in.State, told, b.accounts[l.key])
+		}
 		switch {
 		case !in.Settled():
 			b.fail("I7: %s is %q in the end: %s", l.id, in.State, in.Reason)

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,8 +13,19 @@ import (
 // so on.
 const OutcomePrefix = "weir.conversation."
 
-// OutcomeData is the data of an outcome.
+// OutcomeData is the data of an outcome. All that its attributes say is here too:
+// whoever gets it by HTTP has a signature of the data alone.
 type OutcomeData struct {
+	Lane        string `json:"lane"`
+	Kind        string `json:"kind"` // the last word of the outcome's type
+	EventSource string `json:"event_source,omitempty"`
+	EventID     string `json:"event_id,omitempty"`
+	EventType   string `json:"event_type,omitempty"`
+	// N numbers what happened to the event: of two outcomes of one event the one
+	// with the higher N tells its state. At is when it happened.
+	N  int       `json:"n"`
+	At time.Time `json:"at"`
+
 	Intent       string `json:"intent"`
 	Conversation string `json:"conversation,omitempty"`
 	Channel      string `json:"channel,omitempty"`
@@ -50,7 +62,9 @@ func OutcomeKind(s State) string {
 // the same each time it is made of the same intent, state and claim.
 func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Event) {
 	kind = OutcomeKind(s)
+	then := moment(in, s)
 	data := OutcomeData{
+		Lane: in.Lane, Kind: kind, EventSource: in.Source, EventID: in.ID, EventType: in.Type, N: then.N, At: then.At.UTC(),
 		Intent: in.Key, Conversation: in.Conversation, Channel: in.Channel, Others: in.Others,
 		Reason: in.Reason, Claims: in.Claims, Attempts: in.Attempts, Waits: in.Waits,
 	}
@@ -60,7 +74,7 @@ func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Eve
 	case Suppressed:
 		data.Class, data.DryRun = in.Class, in.Class == ClassDryRun
 	case Created:
-		data.Status, data.Reason = reason(in, s), ""
+		data.Status, data.Reason = then.Reason, ""
 		data.Greeting, data.Join = in.Session.Greeting, joinable(in.Session)
 	}
 	if facts != nil {
@@ -81,7 +95,7 @@ func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Eve
 		ev.SetExtension("causationid", in.ID)
 		ev.SetExtension("causationsource", in.Source)
 	}
-	ev.SetTime(stamp(in, s))
+	ev.SetTime(then.At)
 	_ = ev.SetData(event.ApplicationJSON, data) // strings, numbers and times always encode
 	return kind, ev
 }
@@ -94,22 +108,18 @@ func joinable(s Session) json.RawMessage {
 	return nil
 }
 
-// reason is why the intent came into state s, as far as its history tells.
-func reason(in Intent, s State) string {
-	for i := len(in.History) - 1; i >= 0; i-- {
-		if in.History[i].State == s {
-			return in.History[i].Reason
+// moment is the transition that led the intent into state s, as far as its
+// history tells. What is created or ended stays so: later lines of that state
+// speak of further conversations.
+func moment(in Intent, s State) Transition {
+	found := Transition{N: in.N, State: s, At: time.Now(), Reason: in.Reason}
+	for _, t := range slices.Backward(in.History) {
+		if t.State == s {
+			found = t
+			if s != Created && s != Ended {
+				break
+			}
 		}
 	}
-	return in.Reason
-}
-
-// stamp is when the intent came into state s, as far as its history tells.
-func stamp(in Intent, s State) time.Time {
-	for i := len(in.History) - 1; i >= 0; i-- {
-		if in.History[i].State == s {
-			return in.History[i].At
-		}
-	}
-	return time.Now()
+	return found
 }
