@@ -58,6 +58,17 @@ func OutcomeKind(s State) string {
 	return string(s)
 }
 
+// OutcomeKinds lists the kinds of outcomes.
+func OutcomeKinds() []string {
+	var kinds []string
+	for _, s := range States() {
+		if s != Absent && s != Waiting && s != Started {
+			kinds = append(kinds, OutcomeKind(s))
+		}
+	}
+	return kinds
+}
+
 // outcome returns the CloudEvent that tells the publisher of state s. Its id is
 // the same each time it is made of the same intent, state and claim.
 func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Event) {

@@ -58,6 +58,7 @@ func (c *checkCmd) Run(a *app) error {
 	list := &checklist{app: a}
 	if cfg := list.config(); cfg != nil {
 		list.gateway(a.ctx, cfg)
+		list.outcomes(a.ctx, cfg)
 		list.broker(a.ctx, cfg)
 		list.zones(time.LoadLocation)
 		for _, ac := range cfg.Accounts {

@@ -40,6 +40,7 @@ func (c *checklist) broker(ctx context.Context, cfg *config.Config) {
 	}
 	c.brokerTime(ctx, b, needs.Servers)
 	c.gates(ctx, b, cfg)
+	c.stoppedOutcomes(ctx, b, cfg)
 }
 
 // nextFor says what to do about a broker that cannot be used.

@@ -23,19 +23,20 @@ type cli struct {
 	Output string `enum:"table,json" default:"table" help:"How results are printed: ${enum}."`
 	Log    string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least serious messages on standard error: ${enum}."`
 
-	Demo     demoCmd     `cmd:"" help:"Show the whole job in half a minute, on temporary state, with no account and no broker."`
-	Serve    serveCmd    `cmd:"" help:"Run the lanes: turn events into conversations."`
-	Check    checkCmd    `cmd:"" help:"Check the configuration, the broker and the credentials. Places no call."`
-	Simulate simulateCmd `cmd:"" help:"Run a simulated provider on loopback."`
-	Publish  publishCmd  `cmd:"" help:"Publish events to a lane and wait until the broker has them."`
-	Explain  explainCmd  `cmd:"" help:"Show what would become of events, step by step, with the request that would go out. Sends nothing and needs no broker."`
-	Lanes    lanesCmd    `cmd:"" help:"Show what each lane is doing."`
-	Lane     laneCmd     `cmd:"" help:"Pause a lane, or let it go on."`
-	Release  releaseCmd  `cmd:"" help:"Let lanes go on that are held because state was lost."`
-	Event    eventCmd    `cmd:"" help:"One event: what became of it; withdraw it before it is sent."`
-	Dead     deadCmd     `cmd:"" help:"Dead letters: events that will not be tried again by themselves."`
-	Doubt    doubtCmd    `cmd:"" help:"Doubts: events of which nobody knows whether the call was placed."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Demo        demoCmd        `cmd:"" help:"Show the whole job in half a minute, on temporary state, with no account and no broker."`
+	Serve       serveCmd       `cmd:"" help:"Run the lanes: turn events into conversations."`
+	Check       checkCmd       `cmd:"" help:"Check the configuration, the broker and the credentials. Places no call."`
+	Simulate    simulateCmd    `cmd:"" help:"Run a simulated provider on loopback."`
+	Publish     publishCmd     `cmd:"" help:"Publish events to a lane and wait until the broker has them."`
+	Explain     explainCmd     `cmd:"" help:"Show what would become of events, step by step, with the request that would go out. Sends nothing and needs no broker."`
+	Lanes       lanesCmd       `cmd:"" help:"Show what each lane is doing."`
+	Lane        laneCmd        `cmd:"" help:"Pause a lane, or let it go on."`
+	Release     releaseCmd     `cmd:"" help:"Let lanes go on that are held because state was lost."`
+	Event       eventCmd       `cmd:"" help:"One event: what became of it; withdraw it before it is sent."`
+	Dead        deadCmd        `cmd:"" help:"Dead letters: events that will not be tried again by themselves."`
+	Doubt       doubtCmd       `cmd:"" help:"Doubts: events of which nobody knows whether the call was placed."`
+	Undelivered undeliveredCmd `cmd:"" help:"Outcomes that their publisher's address did not take."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // app is what every subcommand works with.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +43,8 @@ type laneRow struct {
 	Why      string `json:"why,omitzero"`
 	DryRun   bool   `json:"dry_run,omitzero"` // by its owner's file, or by this one if nobody runs it
 
-	Webhooks consumer.HookCounts `json:"webhooks,omitzero"` // since weir serve was started
+	Webhooks consumer.HookCounts `json:"webhooks,omitzero"`  // since weir serve was started
+	Outcomes *deliveryRow        `json:"outcomes,omitempty"` // of a lane whose outcomes go to an address
 }
 
 // notRunning is the state of a lane whose owner is away.
@@ -103,6 +105,9 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 			row.Why = heldWhy(g)
 		}
 		row.owned(owners[accountPrefix+ac.Name])
+		if row.Outcomes, err = v.desk.delivery(ctx, lc); err != nil {
+			return nil, err
+		}
 		rows = append(rows, row)
 	}
 	return rows, nil
@@ -222,8 +227,17 @@ func drawLanes(w io.Writer, rows []laneRow) {
 	fmt.Fprintln(w, "LANE\tPROVIDER\tSTATE\tSLOTS\tWAITING\tIN FLIGHT\tDOUBTS\tDEAD\tOWNER\tWHY")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\n",
-			r.Lane, r.Provider, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.Why))
+			r.Lane, r.Provider, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.why()))
 	}
+}
+
+// why draws what is to be said of the lane and of its outcomes.
+func (r laneRow) why() string {
+	words := r.Outcomes.words()
+	if r.Why != "" && words != "" {
+		words = r.Why + "; " + words
+	}
+	return cmp.Or(words, r.Why)
 }
 
 // watch shows the lanes each second. A broker that is away for a while is shown
@@ -267,7 +281,7 @@ func showLanes(a *app, rows []laneRow, trouble error) error {
 	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintf(tw, "%s\t%s\t%s\tslots %s\t%d waiting\t%d in flight\t%s doubts\t%d dead\t%s\n",
-			time.Now().Format(time.TimeOnly), r.Lane, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Why))
+			time.Now().Format(time.TimeOnly), r.Lane, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.why()))
 	}
 	return tw.Flush()
 }

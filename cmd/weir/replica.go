@@ -162,6 +162,9 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 	if err != nil || engine == nil {
 		return err
 	}
+	if err := s.beginDeliveries(ctx, ac); err != nil || ctx.Err() != nil {
+		return err
+	}
 	s.hire(ac, engine)
 	defer s.fire(ac)
 	if known, err := s.switches(ctx, engine); err != nil || !known {
@@ -190,7 +193,9 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 		answer(lc.Name, s.broker.ServeControl, engine.Control)
 		answer(lc.Name, s.broker.ServeHooks, hears(engine))
 	}
+	wg.Go(func() { s.deliver(working, ac) })
 	err = engine.Run(working)
+	stopWorking()
 	stopAround()
 	wg.Wait()
 	close(failed)

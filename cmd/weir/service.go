@@ -80,6 +80,7 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 		bc = brokerConfig(cfg)
 		lc.Replicas = bc.Replicas
 	}
+	bc.Room.Undelivered = undeliveredRoom(cfg)
 	if s.broker, err = broker.Connect(ctx, lg, bc); err != nil {
 		return nil, err
 	}
@@ -357,13 +358,17 @@ func brokerConfig(cfg *config.Config) broker.Config {
 // that only talk to it.
 func connect(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*broker.Broker, error) {
 	if cfg.Embedded == nil {
-		return broker.Connect(ctx, lg, brokerConfig(cfg))
+		bc := brokerConfig(cfg)
+		bc.Room.Undelivered = undeliveredRoom(cfg)
+		return broker.Connect(ctx, lg, bc)
 	}
 	url, token, err := broker.ReadEndpoint(cfg.Embedded.Dir)
 	if err != nil {
 		return nil, err
 	}
-	return broker.Connect(ctx, lg, broker.Config{URL: url, Token: token})
+	return broker.Connect(ctx, lg, broker.Config{
+		URL: url, Token: token, Room: broker.Room{Undelivered: undeliveredRoom(cfg)},
+	})
 }
 
 // status asks the engine what a lane is doing.

@@ -49,6 +49,9 @@ type Room struct {
 	Dead     int64 // WEIR_DEAD; default 512 MiB
 	Contact  int64 // WEIR_CONTACT; default contactRoom
 	Later    int64 // WEIR_LATER; above it nothing more is postponed, the stream itself has no limit (H4); default 1 GiB
+	// Undelivered is that of WEIR_UNDELIVERED; default 0: there is none, and one that
+	// is there is left alone.
+	Undelivered int64
 }
 
 func (cfg Config) withDefaults() Config {

@@ -12,12 +12,13 @@ import (
 
 // The streams.
 const (
-	StreamEvents   = "WEIR_EVENTS"
-	StreamOutcomes = "WEIR_OUTCOMES"
-	StreamDead     = "WEIR_DEAD"
-	StreamLater    = "WEIR_LATER"
-	StreamLanes    = "KV_WEIR_LANES"
-	StreamContact  = "KV_WEIR_CONTACT"
+	StreamEvents      = "WEIR_EVENTS"
+	StreamOutcomes    = "WEIR_OUTCOMES"
+	StreamDead        = "WEIR_DEAD"
+	StreamLater       = "WEIR_LATER"
+	StreamLanes       = "KV_WEIR_LANES"
+	StreamContact     = "KV_WEIR_CONTACT"
+	StreamUndelivered = "WEIR_UNDELIVERED" // only where a lane's outcomes go to an address
 )
 
 const (
@@ -64,6 +65,14 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 		Duplicates: 2 * time.Minute, AllowMsgTTL: true,
 		DenyDelete: true, DenyPurge: true, // what is gone looks like what never was
 	}}
+	if b.cfg.Room.Undelivered > 0 {
+		plans = append(plans, jetstream.StreamConfig{
+			Name: StreamUndelivered, Subjects: []string{"weir.undelivered.>"},
+			Description: "Weir: outcomes that their publisher does not take",
+			Discard:     jetstream.DiscardNew, MaxMsgsPerSubject: 1, MaxBytes: b.cfg.Room.Undelivered,
+			Duplicates: 2 * time.Minute,
+		})
+	}
 	for i := range plans {
 		plans[i].Retention = jetstream.LimitsPolicy
 		plans[i].Storage = jetstream.FileStorage

@@ -130,6 +130,7 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	d.checkWebhook(path+".webhook", lane.Webhook)
 	d.checkCRM(path+".crm", lane.CRM, block.Rules)
 	d.contact(path+".contact", p, lane.Contact)
+	d.checkOutcomes(path+".outcomes", lane.Outcomes)
 	if d.has(path+".weight") && !d.has(path+".account") {
 		d.add(path+".weight", "has no meaning without account: this lane shares with no other")
 	}

@@ -49,6 +49,8 @@ type Lane struct {
 	// AllowIgnoreDND lets a route pass ignoreDND through, with which a publisher
 	// reaches people who do not want to be called; default false. Oration only.
 	AllowIgnoreDND bool `yaml:"allow_ignore_dnd"`
+	// Outcomes is where the lane's outcomes go besides the broker; nil: nowhere.
+	Outcomes *Outcomes `yaml:"outcomes"`
 	// Sources are the routes as the file has them.
 	Sources []schema.RouteSource `yaml:"-"`
 	// Routes are compiled from the block's routes; the first match wins.
