@@ -81,10 +81,11 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.busy++
 	w.most = max(w.most, w.busy)
 	w.inOrder(id)
+	slow := w.slow
 	w.mu.Unlock()
 	var late error
 	select {
-	case <-time.After(w.slow + time.Millisecond):
+	case <-time.After(slow + time.Millisecond):
 	case <-r.Context().Done():
 		late = r.Context().Err()
 	}
