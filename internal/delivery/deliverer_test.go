@@ -178,7 +178,7 @@ func TestGiveUp(t *testing.T) {
 		_, stop, _ := w.start(patience)
 		time.Sleep(24 * time.Hour)
 		stop()
-		_, stop, kill := w.start(patience)
+		_, _, kill := w.start(patience)
 		time.Sleep(24 * time.Hour)
 		kill()
 		_, stop, _ = w.start(patience)
@@ -415,7 +415,7 @@ func TestStorm(t *testing.T) {
 			}
 			published := 0
 			var p *process
-			stop, kill := func() {}, func() {}
+			var stop, kill func()
 			for range 30 {
 				p, stop, kill = w.start(2 * time.Hour)
 				if r.IntN(3) == 0 {
