@@ -28,6 +28,7 @@ type candidate struct {
 	rule    Rule // when it may be sent; nil: at any time
 	digest  string
 	replay  *Replay // the person's order to send, where the intent is dead or in doubt
+	redial  bool    // the event asks that its person be contacted once more
 }
 
 // admit takes a message to the point where only the claim is missing: a
@@ -268,7 +269,7 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
 		return nil, done, err
 	}
-	c := &candidate{msg: m, intent: in, rev: rev, request: request, rule: rule, digest: schema.Digest(ev), replay: replay}
+	c := &candidate{msg: m, intent: in, rev: rev, request: request, rule: rule, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}
 	switch ruling, unsure := ln.judge(c); {
 	case unsure != nil:
 		ln.hold(ctx, m, unsure)

@@ -74,6 +74,11 @@ func (b *books) post(p *process, batch consumer.Batch) {
 			b.fail("a byte for %s, whom nobody may contact now", it.Intent)
 		}
 	}
+	for _, it := range batch.Items {
+		if at, ok := b.w.listed[it.Intent]; ok && time.Since(at) > claimAge {
+			b.fail("a byte for %s, whose person was blocked %v ago", it.Intent, time.Since(at))
+		}
+	}
 	if b.lease.holder != p {
 		b.fail("H12: a byte of a process that is not the owner")
 	}
@@ -129,7 +134,7 @@ func (b *books) store(p *process, old, next consumer.Intent) {
 		}
 		b.claim(old, next, last)
 	case consumer.Suppressed:
-		forbidden := next.Class == string(schema.ClassContact) && b.w.hours != nil && b.w.hours.forbids(next.Key)
+		forbidden := next.Class == string(schema.ClassContact) && (b.w.hours != nil && b.w.hours.forbids(next.Key) || b.w.blocked(next.Key))
 		if !forbidden && (!p.dry || next.Class != consumer.ClassDryRun || old.State != consumer.Absent && old.State != consumer.Waiting) {
 			b.fail("%s is suppressed out of %q, class %q, by a process that sends", id, old.State, next.Class)
 		}

@@ -87,7 +87,7 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 		ln.letGo(g, group, time.Second)
 		return
 	}
-	if group = ln.inTime(group, g); len(group) == 0 {
+	if group = ln.admitted(ctx, ln.inTime(group, g), g); len(group) == 0 {
 		return
 	}
 	if ln.cfg.Dry {

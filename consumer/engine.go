@@ -24,6 +24,7 @@ type Config struct {
 	Outbox   Outbox
 	Switch   Switchboard
 	Catalog  *schema.Catalog
+	Register Register // nil: nobody is on it
 
 	// Fence is asked before each claim and again before each first byte: nil
 	// only while this process surely is the only one that may send.

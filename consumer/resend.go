@@ -55,7 +55,7 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 		ln.giveBack(m, wait, false)
 		return nil, nil, nil
 	}
-	c, err := &candidate{msg: m, intent: in, rev: rev, digest: schema.Digest(ev), replay: replay}, refusal
+	c, err := &candidate{msg: m, intent: in, rev: rev, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}, refusal
 	if err == nil {
 		c.request, c.rule, err = ln.translate(ev)
 	}
