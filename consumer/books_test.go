@@ -75,8 +75,8 @@ func (b *books) post(p *process, batch consumer.Batch) {
 		}
 	}
 	for _, it := range batch.Items {
-		if at, ok := b.w.listed[it.Intent]; ok && time.Since(at) > claimAge {
-			b.fail("a byte for %s, whose person was blocked %v ago", it.Intent, time.Since(at))
+		if b.w.blockedFor(it.Intent) > claimAge {
+			b.fail("a byte for %s, whose person was blocked %v ago", it.Intent, b.w.blockedFor(it.Intent))
 		}
 	}
 	if b.lease.holder != p {

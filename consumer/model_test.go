@@ -66,10 +66,10 @@ type world struct {
 	storeErr   func(in consumer.Intent) (stored bool, err error)
 	slowStore  time.Duration // from the write to its answer
 
-	hours  *hours               // when people may be contacted; nil: at any time
-	listed map[string]time.Time // from when on an intent's person must not be contacted
-	chance *chance              // nil: nothing goes wrong by itself
-	books  *books               // nil: nobody looks at each step
+	hours  *hours                        // when people may be contacted; nil: at any time
+	listed func(intent string) time.Time // from when on its person must not be contacted; zero: never; nil: nobody
+	chance *chance                       // nil: nothing goes wrong by itself
+	books  *books                        // nil: nobody looks at each step
 }
 
 type stored struct {

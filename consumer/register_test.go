@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -50,14 +51,28 @@ func (l *list) Admit(_ context.Context, approaches []consumer.Approach) ([]consu
 }
 
 // block blocks an intent's person from now on.
-func (w *world) block(key string) { w.do(func() { w.listed = map[string]time.Time{key: time.Now()} }) }
-
-// blocked reports whether an intent's person must not be contacted. The caller holds
-// mu.
-func (w *world) blocked(key string) bool {
-	at, ok := w.listed[key]
-	return ok && !at.After(time.Now())
+func (w *world) block(key string) {
+	now := time.Now()
+	w.do(func() {
+		w.listed = func(intent string) (at time.Time) {
+			if intent == key {
+				at = now
+			}
+			return at
+		}
+	})
 }
+
+// blockedFor is since when an intent's person must not be contacted; negative if
+// somebody may. The caller holds mu.
+func (w *world) blockedFor(key string) time.Duration {
+	if w.listed == nil || w.listed(key).IsZero() {
+		return -1
+	}
+	return time.Since(w.listed(key))
+}
+
+func (w *world) blocked(key string) bool { return w.blockedFor(key) >= 0 }
 
 // asking has an engine ask a list.
 func (l *list) asking(c *consumer.Config) { c.Register = l }
@@ -82,8 +97,9 @@ func TestABlockStopsWhatWaits(t *testing.T) {
 				key := w.lead("0002")
 				p := w.start(t, &process{}, (&list{w: w}).asking)
 				time.Sleep(time.Minute)
-				posted := w.posted()
 				w.block(key)
+				time.Sleep(claimAge + time.Second) // what is under way goes on
+				posted := w.posted()
 				w.do(func() { w.answer = nil })
 				time.Sleep(12 * time.Hour)
 				p.stop(t)
@@ -260,15 +276,16 @@ func TestStormOfBlocks(t *testing.T) {
 	t.Parallel()
 	eachSeed(t, func(s *storm) {
 		r := rand.New(rand.NewPCG(s.seed, 3))
-		began, drawn := time.Now(), make(map[string]bool)
-		s.w.listed = make(map[string]time.Time)
-		l := &list{w: s.w, says: func(a consumer.Approach) (consumer.Ruling, error) {
-			if !drawn[a.Intent] {
-				drawn[a.Intent] = true
-				if r.IntN(3) == 0 {
-					s.w.listed[a.Intent] = later(time.Now(), began.Add(time.Duration(r.Int64N(int64(10*time.Minute)))))
-				}
+		began := time.Now()
+		s.w.listed = func(intent string) (at time.Time) {
+			h := fnv.New64a()
+			fmt.Fprint(h, s.seed, intent)
+			if n := h.Sum64(); n%3 == 0 {
+				at = began.Add(time.Duration(n % uint64(15*time.Minute)))
 			}
+			return at
+		}
+		l := &list{w: s.w, says: func(consumer.Approach) (consumer.Ruling, error) {
 			switch {
 			case s.w.chance.calm:
 			case r.IntN(20) == 0:

@@ -36,6 +36,7 @@ type cli struct {
 	Dead        deadCmd        `cmd:"" help:"Dead letters: events that will not be tried again by themselves."`
 	Doubt       doubtCmd       `cmd:"" help:"Doubts: events of which nobody knows whether the call was placed."`
 	Undelivered undeliveredCmd `cmd:"" help:"Outcomes that their publisher's address did not take."`
+	Contact     contactCmd     `cmd:"" help:"Who must not be contacted: block people, or allow them again."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 

@@ -177,6 +177,9 @@ func (s *service) hold(ctx context.Context, found []guard.Finding) error {
 	if s.ledger != nil && slices.ContainsFunc(found, func(f guard.Finding) bool { return f.Stream == ledger.Stream }) {
 		s.ledger.Accept() // its lanes send nothing until they are released
 	}
+	if s.register != nil && slices.ContainsFunc(found, func(f guard.Finding) bool { return f.Stream == broker.StreamContact }) {
+		s.register.Accept() // the same
+	}
 	return nil
 }
 
@@ -217,6 +220,9 @@ func (s *service) setGate(lane string, g broker.Gate) {
 	}
 	if g.Held && s.allHeld() && s.ledger != nil {
 		s.ledger.Accept() // perhaps another replica saw that it has lost entries: said once
+	}
+	if g.Held && s.allHeld() && s.register != nil {
+		s.register.Accept() // the same
 	}
 }
 

@@ -56,6 +56,23 @@ func (a *app) atDesk(work func(*desk) error) (err error) {
 	if err != nil {
 		return err
 	}
+	return a.atDeskOf(cfg, work)
+}
+
+// atDeskOf is atDesk with a configuration that was read already.
+func (a *app) atDeskOf(cfg *config.Config, work func(*desk) error) error {
+	return a.withBroker(cfg, func(b *broker.Broker) error {
+		d := &desk{cfg: cfg, broker: b}
+		var err error
+		if d.ledger, err = openLedger(a.ctx, b.JetStream(), reachFor); err != nil {
+			return err
+		}
+		return work(d)
+	})
+}
+
+// withBroker connects, does the work and closes the connection.
+func (a *app) withBroker(cfg *config.Config, work func(*broker.Broker) error) (err error) {
 	b, err := reach(a.ctx, a.quiet(), cfg)
 	if err != nil {
 		return err
@@ -65,11 +82,7 @@ func (a *app) atDesk(work func(*desk) error) (err error) {
 		defer cancel()
 		err = errors.Join(err, b.Close(ctx))
 	}()
-	d := &desk{cfg: cfg, broker: b}
-	if d.ledger, err = openLedger(a.ctx, b.JetStream(), reachFor); err != nil {
-		return err
-	}
-	return work(d)
+	return work(b)
 }
 
 // quiet is the logger of a command whose result is what it prints: that it

@@ -209,7 +209,7 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 // of its lanes' queues; nil if ctx ends before.
 func (s *service) engineFor(ctx context.Context, ac config.Account, t *owner.Term) (*consumer.Engine, error) {
 	ec := consumer.Config{
-		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: s.cfg.Catalog,
+		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: s.cfg.Catalog, Register: s.register,
 		Fence: t.Held, Room: s.room.lacking, Clock: s.clock, Keep: s.cfg.Ledger.Keep,
 	}
 	if s.cfg.Broker != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/weirhq/weir/internal/anyreach"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/contact/register"
 	"github.com/weirhq/weir/internal/guard"
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/oration"
@@ -30,6 +31,7 @@ type service struct {
 	embedded  *broker.Embedded // nil with a broker of the user's own
 	broker    *broker.Broker
 	ledger    *ledger.Ledger
+	register  *register.Register
 	replica   *owner.Replica
 	providers map[string]consumer.Provider // by lane
 	lost      chan guard.Finding           // what a write showed
@@ -88,7 +90,11 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 	if s.ledger, err = ledger.Open(ctx, s.broker.JetStream(), lc); err != nil {
 		return nil, err
 	}
-	return s, s.broker.Provision(ctx)
+	if err := s.broker.Provision(ctx); err != nil {
+		return nil, err
+	}
+	s.register, err = register.Open(ctx, s.broker, s.registered())
+	return s, err
 }
 
 // startService brings up everything but what run does.

@@ -16,6 +16,7 @@ type Config struct {
 	Gateway Gateway
 	Admin   Admin
 	Ledger  Ledger
+	Blocks  Blocks
 	// Catalog holds the schemas of event data: the built-in ones and the file's own.
 	Catalog *schema.Catalog
 	// Accounts are those of the accounts list, then those that lanes carry in
@@ -141,6 +142,13 @@ type Ledger struct {
 }
 
 func (l *Ledger) defaults() { l.Keep = 90 * 24 * time.Hour }
+
+// Blocks is how the list of those is kept who must not be contacted.
+type Blocks struct {
+	// Key hashes the people on it, 16 to 256 characters; default none: the broker's
+	// users can read who is on it. It is never changed.
+	Key schema.Secret `yaml:"key"`
+}
 
 // Schema is a JSON Schema of the user's own for the data of some events.
 type Schema struct {

@@ -26,6 +26,7 @@ type file struct {
 	Gateway  *Gateway     `yaml:"gateway"`
 	Admin    Admin        `yaml:"admin"`
 	Ledger   *Ledger      `yaml:"ledger"`
+	Blocks   *Blocks      `yaml:"do_not_contact"`
 	Schemas  []Schema     `yaml:"schemas"`
 	Accounts []Account    `yaml:"accounts"`
 	Lanes    []laneBlock  `yaml:"lanes"`
@@ -42,6 +43,12 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 // command's user need not have. Those of the accounts stay empty.
 func LoadBroker(path string, getenv func(string) string) (*Config, error) {
 	return load(path, getenv, brokerSecret)
+}
+
+// LoadBlocks is LoadBroker for a command that reads or writes the list of those who
+// must not be contacted.
+func LoadBlocks(path string, getenv func(string) string) (*Config, error) {
+	return load(path, getenv, blocksSecret)
 }
 
 // LoadBlind is Load for a command that talks to nobody: it checks everything, but
@@ -67,6 +74,10 @@ var noSecret func(string) bool
 
 func brokerSecret(path string) bool {
 	return strings.HasPrefix(path, "broker.") || strings.HasPrefix(path, "embedded.")
+}
+
+func blocksSecret(path string) bool {
+	return brokerSecret(path) || strings.HasPrefix(path, "do_not_contact.")
 }
 
 func load(path string, getenv func(string) string, lookUp func(string) bool) (*Config, error) {
@@ -174,6 +185,10 @@ func (d *decoder) assemble(f *file) *Config {
 	// Outcomes, by which the ledger is checked, are kept for 30 days.
 	within(d, "ledger.keep", f.Ledger.Keep, 35*24*time.Hour, 10*365*24*time.Hour)
 	cfg.Ledger = *f.Ledger
+	if f.Blocks != nil {
+		d.checkBlocks(f.Blocks)
+		cfg.Blocks = *f.Blocks
+	}
 	if f.Gateway != nil {
 		d.checkGateway(f.Gateway, f.Lanes)
 		cfg.Gateway = *f.Gateway

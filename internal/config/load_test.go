@@ -36,7 +36,7 @@ func environment(name string) string {
 	return map[string]string{
 		"KEY": "key-of-acme", "WORKSPACE": "11111111-1111-4111-8111-111111111111",
 		"KEY2": "key-of-globex", "WORKSPACE2": "22222222-2222-4222-8222-222222222222",
-		"BEARER": "bearer-of-acme", "PUBLIC": "public-of-acme", "TOKEN": "token-of-nats", "SYSTEM": "password-of-system",
+		"BEARER": "bearer-of-acme", "PUBLIC": "public-of-acme", "TOKEN": "token-of-nats", "SHORT": "too-short", "SYSTEM": "password-of-system",
 		"LINES": "one\ntwo",
 		"AK":    "ak_1.key-of-initech", "AK2": "ak_2.key-of-hooli", "PAT": "pat_token-of-ana", "OTHER": "token-of-no-kind",
 		"ORGANIZATION": "org_Initech", "ORGANIZATION2": "org_Hooli",

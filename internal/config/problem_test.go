@@ -216,6 +216,8 @@ func TestProblems(t *testing.T) {
 			"weir.yaml:1:42: broker.system.creds: the file that is named here does not exist")},
 		{"a short memory", "lanes:", "ledger: {keep: 240h}\nlanes:",
 			"weir.yaml:1:10: ledger.keep: must be between 840h and 87600h"},
+		{"a key that could be guessed", "lanes:", "do_not_contact: {key: {env: SHORT}}\nlanes:",
+			"weir.yaml:1:18: do_not_contact.key: must have 16 to 256 characters"},
 		{"public listener", "lanes:", "admin: {listen: 0.0.0.0:8092}\nlanes:",
 			"weir.yaml:1:9: admin.listen: must be a loopback address, such as 127.0.0.1:8092"},
 		{"listener on all", "lanes:", "embedded: {listen: ':4222'}\nlanes:",
