@@ -84,7 +84,7 @@ func (c *contactImportCmd) lines(r io.Reader) iter.Seq2[listLine, error] {
 		_, _ = br.Discard(len(mark)) // what was peeked can be discarded
 	}
 	if c.Column != "" {
-		return column(br, c.Column)
+		return listColumn(br, c.Column)
 	}
 	return func(yield func(listLine, error) bool) {
 		s := bufio.NewScanner(br)
@@ -106,8 +106,8 @@ func (c *contactImportCmd) lines(r io.Reader) iter.Seq2[listLine, error] {
 	}
 }
 
-// column yields one column of a CSV file. Its separator is that of its header.
-func column(br *bufio.Reader, name string) iter.Seq2[listLine, error] {
+// listColumn yields one column of a CSV file. Its separator is that of its header.
+func listColumn(br *bufio.Reader, name string) iter.Seq2[listLine, error] {
 	return func(yield func(listLine, error) bool) {
 		head, _ := br.Peek(4096)
 		header, _, _ := strings.Cut(string(head), "\n")

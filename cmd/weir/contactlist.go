@@ -49,6 +49,13 @@ func (c contactWhere) region(cfg *config.Config) (string, error) {
 	if c.Region != "" && !register.CheckRegion(strings.ToUpper(c.Region)) {
 		return "", usageError{fmt.Errorf("no region is called %q; give one such as DE or US", c.Region)}
 	}
+	if c.Region == "" {
+		for _, lc := range (&desk{cfg: cfg}).lanes() {
+			if lc.Name == c.Lane && lc.Contact != nil {
+				return lc.Contact.Region, nil
+			}
+		}
+	}
 	return strings.ToUpper(c.Region), nil
 }
 
@@ -210,8 +217,8 @@ type blockRow struct {
 	Reason string    `json:"reason,omitzero"`
 }
 
-// rows are the lines of a block: one for all lanes, and one a lane.
-func rows(b register.Block, lane string, reveal bool) (all []blockRow) {
+// blockRows are the lines of a block: one for all lanes, and one a lane.
+func blockRows(b register.Block, lane string, reveal bool) (all []blockRow) {
 	mask := schema.Mask
 	if reveal {
 		mask = func(s string) string { return s }
@@ -248,7 +255,7 @@ func (c *contactListCmd) Run(a *app) error {
 			if err != nil {
 				strange = append(strange, err)
 			}
-			found = append(found, rows(b, c.Lane, c.Reveal)...)
+			found = append(found, blockRows(b, c.Lane, c.Reveal)...)
 			return nil
 		})
 		if err != nil {
@@ -295,7 +302,7 @@ func (c *contactShowCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		shown := contactShown{Person: people[0].Masked(), Blocks: rows(b, "", false), Allowed: b.Allowed}
+		shown := contactShown{Person: people[0].Masked(), Blocks: blockRows(b, "", false), Allowed: b.Allowed}
 		shown.Blocked = len(shown.Blocks) > 0
 		return a.print(shown, func(w io.Writer) {
 			if shown.Blocked {
