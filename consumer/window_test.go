@@ -42,7 +42,7 @@ func closedFor(d time.Duration) *hours {
 	return &hours{opens: func(_ string, now time.Time) time.Time { return later(morning, now) }}
 }
 
-// began notes when each request's first byte goes out.
+// noteRequests notes when each request comes.
 func (w *world) noteRequests() *[]time.Duration {
 	began, answer := time.Now(), w.answer
 	at := new([]time.Duration)
@@ -120,9 +120,11 @@ func TestAWaitForAWindowTakesNoSlot(t *testing.T) {
 		w.lead("0099")
 		p := w.start(t, &process{}, nil)
 		time.Sleep(time.Minute)
-		if w.do(func() { _ = 0 }); len(*posts) != 1 {
-			t.Errorf("posted after %v, want the free one at once", *posts)
-		}
+		w.do(func() {
+			if len(*posts) != 1 {
+				t.Errorf("posted after %v, want the free one at once", *posts)
+			}
+		})
 		time.Sleep(5 * time.Hour)
 		p.stop(t)
 		if n := w.stands(consumer.Ended); n != 21 || w.unacked() != 0 {
@@ -297,6 +299,9 @@ func TestH16AnOpenDoubtWaitsForItsWindow(t *testing.T) {
 						t.Errorf("got %+v after posts at %v, want a doubt for a person", in, *posts)
 					}
 					return
+				}
+				if w.gets > 500 {
+					t.Errorf("got %d looks in a night, want some an hour", w.gets)
 				}
 				if s := w.state(key); s != consumer.Ended || len(*posts) != 2 || (*posts)[1] < 8*time.Hour {
 					t.Errorf("got %s, posts after %v; want ended, the second one in the morning", s, *posts)
