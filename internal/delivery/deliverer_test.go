@@ -133,11 +133,11 @@ func TestPoison(t *testing.T) {
 			if status >= 400 && status < 500 && (tries < 8 || tries > 11) {
 				t.Errorf("status %d: tried %d times in 72 h, want as Standard Webhooks has it", status, tries)
 			}
-			if tries > 72*12+20 { // nothing else is there to ask with, most of the time
-				t.Errorf("status %d: tried %d times in 72 h, want once in five minutes at most", status, tries)
+			if tries > 72*24 { // nothing else is there to ask with, most of the time
+				t.Errorf("status %d: tried %d times in 72 h, want few", status, tries)
 			}
 			u := w.kept[poison]
-			if len(w.kept) != 1 || u.Last.Sub(u.First) < patience || u.EventID != "e-p" || u.Source != "/crm" || u.Kind != "created" || u.Reason == "" {
+			if len(w.kept) != 1 || u.Last.Sub(u.First) < patience || u.Last.Sub(u.First) > patience+10*time.Minute || u.EventID != "e-p" || u.Source != "/crm" || u.Kind != "created" || u.Reason == "" {
 				t.Errorf("status %d: kept %+v", status, w.kept)
 			}
 			if delivered, _ := w.count(); delivered != 101+4*24 {

@@ -167,6 +167,9 @@ func (l *line) settle(it *item, v Verdict, now time.Time) (over bool) {
 	if !it.asking || v.Fault == Own {
 		it.Tries++
 		it.Next = now.Add(max(pauseAfter(it.Tries, l.chance()), v.After))
+		if end := it.First.Add(l.giveUp); it.Next.After(end) {
+			it.Next = end // the last try comes when its time is over, and not a day later
+		}
 	}
 	return v.Fault == Gone || now.Sub(it.First) >= l.giveUp
 }
