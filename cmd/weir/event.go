@@ -48,6 +48,7 @@ type sought struct {
 	source, id   string          // as the person, or the event in its stream, has them
 	now          consumer.Intent // by the ledger
 	queued       *broker.Found   // in the lane's stream, where the ledger has nothing
+	ordered      bool            // a person ordered it to be sent again
 }
 
 // known reports whether ledger or stream have it.

@@ -13,7 +13,10 @@ import (
 // eventCancelCmd is weir event cancel.
 type eventCancelCmd struct {
 	eventNames
-	Ahead bool `help:"Withdraw an event that is not published yet, with --source and --id: what comes under them is not sent."`
+	personNames
+	Ahead  bool `help:"Withdraw an event that is not published yet, with --source and --id: what comes under them is not sent."`
+	DryRun bool `help:"With --person or --lead: only say which events would be withdrawn."`
+	Yes    bool `short:"y" help:"With --person or --lead: do not ask."`
 	decision
 }
 
@@ -24,13 +27,18 @@ type withdrawal struct {
 	ID        string         `json:"id,omitzero"`
 	State     consumer.State `json:"state"` // after the command
 	Withdrawn bool           `json:"withdrawn"`
+	Would     bool           `json:"would_be,omitzero"` // of a dry run
 	Result    string         `json:"result"`
+	Silent    bool           `json:"-"` // the lane's owner did not answer
 }
 
 // Run withdraws events. What cannot be withdrawn does not keep the others.
 func (c *eventCancelCmd) Run(a *app) error {
-	if err := c.check(); err != nil {
+	if err := c.checkNames(); err != nil {
 		return err
+	}
+	if c.named() {
+		return c.cancelTheirs(a)
 	}
 	if c.Ahead && c.ID == "" {
 		return usageError{errors.New("an event that is not published yet is named by --source and --id")}
@@ -95,8 +103,10 @@ func (d *desk) cancel(ctx context.Context, s sought, by decision, ahead bool) (w
 	case ctx.Err() != nil:
 		return w, ctx.Err()
 	case errors.Is(err, broker.ErrNoOwner):
+		w.Silent = true
 		w.Result = fmt.Sprintf("no weir serve is running for lane %s, so nothing was withdrawn; start it and try again", s.lane)
 	case errors.Is(err, context.DeadlineExceeded):
+		w.Silent = true
 		w.Result = "weir serve did not answer in time; look with weir event show, the same command may be given again"
 	default:
 		w.State, w.Result = reply.State, err.Error()

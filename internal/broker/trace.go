@@ -21,6 +21,8 @@ type Found struct {
 	Since    time.Time // by the broker's clock
 	High     bool      // it goes before the lane's other events
 	Due      time.Time // of a schedule: when it fires
+	Intent   string    // where Weir itself addressed it; else empty
+	Order    *Order    // a person's, to send it again; else nil
 	Header   map[string][]string
 	Data     []byte
 
