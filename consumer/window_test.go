@@ -42,6 +42,9 @@ func closedFor(d time.Duration) *hours {
 	return &hours{opens: func(_ string, now time.Time) time.Time { return later(morning, now) }}
 }
 
+// calmly lets an idle engine ask seldom: nights are long.
+func calmly(c *consumer.Config) { c.PullWait = 5 * time.Minute }
+
 // noteRequests notes when each request comes.
 func (w *world) noteRequests() *[]time.Duration {
 	began, answer := time.Now(), w.answer
@@ -73,7 +76,7 @@ func TestH4AnEventWaitsForItsWindow(t *testing.T) {
 				w.hours = closedFor(tt.closed)
 				posts := w.noteRequests()
 				key := w.lead("0001")
-				p := w.start(t, &process{}, nil)
+				p := w.start(t, &process{}, calmly)
 				time.Sleep(time.Minute)
 				w.do(func() {
 					in := w.entries["l."+key].intent
@@ -118,7 +121,7 @@ func TestAWaitForAWindowTakesNoSlot(t *testing.T) {
 			w.lead(fmt.Sprintf("%04d", i))
 		}
 		w.lead("0099")
-		p := w.start(t, &process{}, nil)
+		p := w.start(t, &process{}, calmly)
 		time.Sleep(time.Minute)
 		w.do(func() {
 			if len(*posts) != 1 {
@@ -144,12 +147,12 @@ func TestH4ACrashWhileItWaitsForAWindow(t *testing.T) {
 					w.hours = closedFor(3 * time.Hour)
 					posts := w.noteRequests()
 					key := w.lead("0001")
-					one := w.start(t, &process{dieAt: at, dieLate: late}, nil)
+					one := w.start(t, &process{dieAt: at, dieLate: late}, calmly)
 					time.Sleep(5 * time.Minute)
 					one.cancel()
 					w.do(func() { one.dead = true })
-					two := w.start(t, &process{}, nil)
-					time.Sleep(12 * time.Hour)
+					two := w.start(t, &process{}, calmly)
+					time.Sleep(5 * time.Hour)
 					two.stop(t)
 					<-one.done
 					if s := w.state(key); s != consumer.Ended || w.unacked() != 0 {
@@ -191,8 +194,8 @@ func TestAWindowThatCloses(t *testing.T) {
 				for i := range tt.leads { // the second one's wait is written before the first one is claimed
 					w.lead(fmt.Sprintf("%04d", i+1))
 				}
-				p := w.start(t, &process{}, nil)
-				time.Sleep(24 * time.Hour)
+				p := w.start(t, &process{}, calmly)
+				time.Sleep(14 * time.Hour)
 				p.stop(t)
 				in := w.entries["l."+first].intent
 				if in.State != consumer.Ended || in.Claims != tt.claims || in.Attempts != 0 {
@@ -230,7 +233,7 @@ func TestH9AReplayAtNight(t *testing.T) {
 							return w.accept(b)
 						}
 						key := w.lead("0001")
-						zero := w.start(t, &process{}, nil)
+						zero := w.start(t, &process{}, calmly)
 						time.Sleep(time.Minute)
 						zero.stop(t)
 						n := w.entries["l."+key].intent.N
@@ -240,7 +243,7 @@ func TestH9AReplayAtNight(t *testing.T) {
 						w.hours = closedFor(night)
 						posts := w.noteRequests()
 						w.replay(key, n, 0)
-						one := w.start(t, &process{dieAt: at, dieLate: true}, nil)
+						one := w.start(t, &process{dieAt: at, dieLate: true}, calmly)
 						time.Sleep(time.Minute)
 						if s := w.state(key); s != state || w.entries["l."+key].intent.N != n {
 							t.Errorf("at night: got %s, want %s as it was", s, state)
@@ -254,9 +257,9 @@ func TestH9AReplayAtNight(t *testing.T) {
 							time.Sleep(time.Minute)
 							one.cancel()
 							w.do(func() { one.dead = true })
-							one = w.start(t, &process{}, nil)
+							one = w.start(t, &process{}, calmly)
 						}
-						time.Sleep(24 * time.Hour)
+						time.Sleep(night + 2*time.Hour)
 						one.stop(t)
 						if s := w.state(key); s != consumer.Ended || w.unacked() != 0 || len(w.doubled()) > 0 {
 							t.Errorf("got %s, %d messages left, doubled %v; want ended, none", s, w.unacked(), w.doubled())
@@ -279,7 +282,8 @@ func TestH16AnOpenDoubtWaitsForItsWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, w *world) {
-				edit := ids(w)
+				taken := ids(w)
+				edit := func(c *consumer.Config) { taken(c); calmly(c) }
 				w.answer = first(1, lost)
 				evening, morning := time.Now().Add(10*time.Second), time.Now().Add(8*time.Hour)
 				w.hours = &hours{opens: func(_ string, now time.Time) time.Time {
@@ -292,7 +296,7 @@ func TestH16AnOpenDoubtWaitsForItsWindow(t *testing.T) {
 				posts := w.noteRequests()
 				key := w.lead("0001")
 				p := w.start(t, &process{}, edit)
-				time.Sleep(24 * time.Hour)
+				time.Sleep(10 * time.Hour)
 				p.stop(t)
 				if forbidden {
 					if in := w.entries["l."+key].intent; in.State != consumer.Doubt || in.Open || !strings.Contains(in.Reason, "a rule forbids it") || len(*posts) != 1 {
@@ -388,7 +392,7 @@ func TestARuleThatForbids(t *testing.T) {
 		w.hours = closedFor(0)
 		w.hours.never = func(string) bool { return true }
 		key := w.lead("0001")
-		p := w.start(t, &process{}, nil)
+		p := w.start(t, &process{}, calmly)
 		time.Sleep(time.Minute)
 		p.stop(t)
 		if diff := cmp.Diff([]string{"store suppressed", "publish suppressed", "ack"}, w.order); diff != "" {
@@ -419,7 +423,7 @@ func TestARuleThatForbidsAReplay(t *testing.T) {
 				w.hours = closedFor(0)
 				w.hours.never = func(string) bool { return forbidden }
 				key := w.lead("0001")
-				p := w.start(t, &process{}, nil)
+				p := w.start(t, &process{}, calmly)
 				time.Sleep(time.Minute)
 				w.do(func() { forbidden = true })
 				w.replay(key, w.intent(key).N, 0)
@@ -448,7 +452,7 @@ func TestARuleThatForbidsWhatWasInDoubt(t *testing.T) {
 		w.hours = closedFor(0)
 		w.hours.never = func(string) bool { return forbidden }
 		key := w.lead("0001")
-		p := w.start(t, &process{}, nil)
+		p := w.start(t, &process{}, calmly)
 		time.Sleep(time.Minute)
 		w.replay(key, w.intent(key).N, 0)
 		time.Sleep(10 * time.Second)
