@@ -283,13 +283,17 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 	return c, nil, nil
 }
 
+// unsentAgain begins what is said of an event that a person had sent again out of a
+// doubt, and that was not.
+const unsentAgain = "it was not sent again, and whether an earlier request was obeyed is not known: "
+
 // suppress records that a rule of the lane forbids to send the event. What was once
 // in doubt may have been sent, and stays in doubt.
 func (ln *lane) suppress(ctx context.Context, in Intent, rev uint64, replay *Replay, skip *schema.Skip) (*Intent, error) {
 	step := Step{Kind: StepSuppress, Class: string(skip.Class), Reason: skip.Reason}
 	switch {
 	case in.State == Waiting && in.Doubted:
-		step.Kind, step.Reason = StepQuestion, "it was not sent again, and whether an earlier request was obeyed is not known: "+skip.Reason
+		step.Kind, step.Reason = StepQuestion, unsentAgain+skip.Reason
 	case in.State == Doubt:
 		step.Kind, step.Reason = StepDecline, "the order to send it again was not obeyed: "+skip.Reason
 	}
@@ -307,11 +311,15 @@ func (ln *lane) translate(ev event.Event) (r Request, rule Rule, err error) {
 	return s.Request, s.Rule, s.Err
 }
 
-// refuseEvent makes a dead letter of an event that was not sent.
+// refuseEvent makes a dead letter of an event that was not sent. What was once in
+// doubt may have been sent, and stays in doubt (H16).
 func (ln *lane) refuseEvent(ctx context.Context, in Intent, rev uint64, replay *Replay, refusal error) (*Intent, error) {
 	step := Step{Kind: StepRefuse, Class: classInternal, Reason: refusal.Error()}
 	if r, ok := errors.AsType[*schema.Refusal](refusal); ok {
 		step.Class = string(r.Class)
+	}
+	if in.State == Waiting && in.Doubted {
+		step.Kind, step.Reason = StepQuestion, unsentAgain+step.Reason
 	}
 	if replay != nil {
 		step.Expect, step.By = replay.Expect, replay.By

@@ -54,12 +54,29 @@ func (ln *lane) withdraw(ctx context.Context, cmd Command) (State, error) {
 	case in.State == Waiting && ln.doubtful(in, time.Time{}, Origin{}):
 		return in.State, fmt.Errorf("part of Weir's state was lost after this event was taken up, so that it may have been sent; it will be in doubt")
 	}
+	if in.State == Waiting && in.Doubted {
+		return ln.keepBack(ctx, in, rev, cmd)
+	}
 	in, err = ln.resolve(ctx, in, rev, Step{Kind: StepCancel, By: cmd.By, Reason: cmd.Reason})
 	if err == nil {
 		ln.forget(in.Key)
 		ln.lg.Info().Str("intent", in.Key).Str("by", cmd.By).Msg("event withdrawn")
 	}
 	return in.State, err
+}
+
+// keepBack keeps an event from being sent again that was in doubt before: nobody
+// knows whether the first request was obeyed, so "withdrawn" would be a lie. It is
+// in doubt again. Its message meets that, is kept as a doubt's copy, and tells it.
+func (ln *lane) keepBack(ctx context.Context, in Intent, rev uint64, cmd Command) (State, error) {
+	done, err := ln.decide(ctx, in, rev, Step{Kind: StepQuestion, By: cmd.By, Reason: unsentAgain + cmd.Reason})
+	if err != nil {
+		return in.State, err
+	}
+	if done.State != Doubt {
+		return done.State, tooLate(done.State)
+	}
+	return Doubt, fmt.Errorf("the event is not sent again, but it was in doubt before: its call may have been placed; settle it with weir doubt resolve")
 }
 
 // await takes the intent for this goroutine. It waits a moment for another one

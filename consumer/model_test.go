@@ -484,7 +484,7 @@ func (p *process) Postpone(_ context.Context, l consumer.Postponed) error {
 		p.w.due.msgs = slices.DeleteFunc(p.w.due.msgs, func(r *record) bool {
 			return r.intent == l.Intent && r.scheduled && r.ready.After(time.Now()) && r.delivered == 0
 		})
-		p.w.addDue(&record{header: l.Header, data: l.Data, intent: l.Intent, ready: l.At, replay: l.Replay, scheduled: true})
+		p.w.addDue(&record{header: l.Header, data: l.Data, intent: l.Intent, ready: l.At, published: l.At, replay: l.Replay, scheduled: true})
 		return nil
 	})
 }

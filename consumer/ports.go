@@ -80,6 +80,7 @@ type Replay struct {
 	Expect int // the N that the person saw
 	By     string
 	Reason string
+	At     time.Time // when it was given, of an order that was put off; zero: with its message
 }
 
 // Outbox is what the engine writes for others, besides the ledger. Each method

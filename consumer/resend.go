@@ -99,7 +99,7 @@ func (ln *lane) again(ctx context.Context, c *candidate) (*candidate, *Intent, e
 	case ruling.Verdict == ContactNever:
 		return ln.parked(ctx, c.intent, c.rev, "the event cannot be sent again: "+ruling.Reason)
 	case ruling.Verdict == ContactLater: // what became of it is asked for now and then
-		ln.giveBack(c.msg, min(time.Until(ruling.Until), ln.e.cfg.Long), false)
+		ln.giveBack(c.msg, min(ln.e.until(ruling.Until), ln.e.cfg.Long), false)
 	default:
 		return c, nil, nil
 	}

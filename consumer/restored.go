@@ -39,11 +39,20 @@ func (ln *lane) order(o Origin) *Replay {
 	ln.mu.Lock()
 	before := ln.before
 	ln.mu.Unlock()
-	if o.Replay != nil && o.Published.Before(before) {
+	if o.Replay != nil && o.given().Before(before) {
 		ln.lg.Warn().Str("intent", o.Intent).Str("by", o.Replay.By).Msg("an order to send again is older than the lane's release and does not count; give it again if it is still meant")
 		return nil
 	}
 	return o.Replay
+}
+
+// given is when a person's order was given. The message of one that was put off is
+// the schedule's, and younger.
+func (o Origin) given() time.Time {
+	if o.Replay.At.IsZero() {
+		return o.Published
+	}
+	return o.Replay.At
 }
 
 // question brings an event that may have been sent into doubt: for a person, or,

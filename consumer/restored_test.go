@@ -185,6 +185,35 @@ func TestH19AnOldOrderDoesNotCount(t *testing.T) {
 	}
 }
 
+// An order that was put off until people may be contacted is as old as on the day
+// when it was given: what a backup brings back may have been obeyed.
+func TestH19AnOldOrderThatWasPutOffDoesNotCount(t *testing.T) {
+	t.Parallel()
+	for _, old := range []bool{true, false} {
+		bubble(t, func(t *testing.T, w *world) {
+			began := time.Now()
+			w.hours = closedFor(3 * time.Hour)
+			key := w.leadAt("0001", began.Add(-time.Hour), began.Add(-time.Hour))
+			w.remembers(t, key, began.Add(-time.Hour), consumer.Step{Kind: consumer.StepRefuse, Class: "rejected"})
+			p := w.start(t, &process{}, nil)
+			w.replay(key, 1, 0)
+			w.do(func() { w.due.msgs[0].published = time.Now() })
+			time.Sleep(time.Hour)
+			boundary := began.Add(2 * time.Hour)
+			if !old {
+				boundary = began.Add(-time.Minute)
+			}
+			p.engine.SetDoubtful("l", boundary)
+			time.Sleep(5 * time.Hour)
+			p.stop(t)
+			want := map[bool]consumer.State{true: consumer.Dead, false: consumer.Ended}[old]
+			if got := w.state(key); got != want || w.unacked() != 0 {
+				t.Errorf("an order of before the release (%v): got %s with %d messages left, want %s", old, got, w.unacked(), want)
+			}
+		})
+	}
+}
+
 func TestH19AHeldLaneSendsNothing(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {

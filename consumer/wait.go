@@ -33,10 +33,7 @@ func (ln *lane) distrust() error { return ln.e.cfg.Clock.Trusted(ln.a.clock()) }
 // here, by a clock that nobody turns.
 func (ln *lane) left(in Intent, rev uint64) time.Duration {
 	now := time.Now()
-	wait := in.NotBefore.Sub(now)
-	if theirs, ok := ln.e.cfg.Clock.broker(now); ok {
-		wait = max(wait, in.NotBefore.Sub(theirs))
-	}
+	wait := ln.e.until(in.NotBefore)
 	if wait <= 0 || len(in.History) == 0 {
 		return wait
 	}
@@ -45,6 +42,16 @@ func (ln *lane) left(in Intent, rev uint64) time.Duration {
 		return wait
 	}
 	return meant - now.Sub(ln.sight(in.Key, rev, now))
+}
+
+// until is how long it is until a time by both clocks, this host's and the broker's.
+func (e *Engine) until(t time.Time) time.Duration {
+	now := time.Now()
+	wait := t.Sub(now)
+	if theirs, ok := e.cfg.Clock.broker(now); ok {
+		wait = max(wait, t.Sub(theirs))
+	}
+	return wait
 }
 
 // delivery is when the broker is to deliver what waits for so long: by its own

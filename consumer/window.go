@@ -72,7 +72,7 @@ func (ln *lane) putOff(ctx context.Context, c *candidate, ruling Ruling) error {
 	now := time.Now()
 	until := earlier(ruling.Until, now.Add(mostDeferred))
 	if c.replay != nil {
-		ln.putOffOrder(ctx, c, until.Sub(now))
+		ln.putOffOrder(ctx, c, ln.e.until(until))
 		return nil
 	}
 	step := Step{
@@ -97,12 +97,14 @@ func (ln *lane) putOff(ctx context.Context, c *candidate, ruling Ruling) error {
 
 // putOffOrder makes a person's order wait.
 func (ln *lane) putOffOrder(ctx context.Context, c *candidate, wait time.Duration) {
+	order := *c.replay
+	order.At = c.msg.Origin().given()
 	if wait <= ln.e.cfg.Long {
 		ln.giveBack(c.msg, wait, false)
 		return
 	}
 	ln.keepUntil(ctx, c.msg, Postponed{
 		Lane: c.intent.Lane, Intent: c.intent.Key, N: c.intent.N, At: ln.e.delivery(wait),
-		Header: c.msg.Header(), Data: c.msg.Data(), Replay: c.replay,
+		Header: c.msg.Header(), Data: c.msg.Data(), Replay: &order,
 	})
 }

@@ -18,11 +18,17 @@ import (
 type hours struct {
 	opens func(intent string, now time.Time) time.Time // now itself: it is open
 	never func(intent string) bool                     // nil: none
+	wrong func() error                                 // why an event is refused; nil: never
 }
 
 func (h *hours) Number(_, text string) (string, error) { return text, nil }
 
-func (h *hours) Rule(event.Event, consumer.Recipient) (consumer.Rule, error) { return h, nil }
+func (h *hours) Rule(event.Event, consumer.Recipient) (consumer.Rule, error) {
+	if h.wrong != nil {
+		return h, h.wrong()
+	}
+	return h, nil
+}
 
 func (h *hours) forbids(intent string) bool { return h.never != nil && h.never(intent) }
 
@@ -438,31 +444,100 @@ func TestARuleThatForbidsAReplay(t *testing.T) {
 }
 
 // A doubt that a person had sent again, and that found no slot, is no event that was
-// never sent.
-func TestARuleThatForbidsWhatWasInDoubt(t *testing.T) {
+// never sent: whatever keeps it from being sent now, it is a doubt.
+func TestH16WhatWasInDoubtStaysSo(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T, w *world) {
-		w.answer = func(w *world, b consumer.Batch) consumer.Answer {
-			if len(w.posts) == 1 {
-				return always(consumer.VerdictDoubt, "lost", 0)(w, b)
-			}
-			return always(consumer.VerdictUnsent, "no connection", 0)(w, b)
-		}
-		forbidden := false
-		w.hours = closedFor(0)
-		w.hours.never = func(string) bool { return forbidden }
-		key := w.lead("0001")
-		p := w.start(t, &process{}, calmly)
-		time.Sleep(time.Minute)
-		w.replay(key, w.intent(key).N, 0)
-		time.Sleep(10 * time.Second)
-		w.do(func() { forbidden = true })
-		time.Sleep(10 * time.Minute)
-		p.stop(t)
-		if in := w.intent(key); in.State != consumer.Doubt || !strings.HasSuffix(in.Reason, "a rule forbids it") || w.unacked() != 0 {
-			t.Errorf("got %s because %q, %d messages left; want a doubt", in.State, in.Reason, w.unacked())
-		}
-	})
+	for name, says := range map[string]string{"forbidden": "a rule forbids it", "refused": "no such field", "withdrawn": "they have signed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				w.answer = func(w *world, b consumer.Batch) consumer.Answer {
+					if len(w.posts) == 1 {
+						return always(consumer.VerdictDoubt, "lost", 0)(w, b)
+					}
+					return always(consumer.VerdictUnsent, "no connection", 0)(w, b)
+				}
+				now := false
+				w.hours = closedFor(0)
+				w.hours.never = func(string) bool { return now && name == "forbidden" }
+				w.hours.wrong = func() error {
+					if now && name == "refused" {
+						return &schema.Refusal{Class: schema.ClassRequest, Reason: "no such field"}
+					}
+					return nil
+				}
+				key := w.lead("0001")
+				p := w.start(t, &process{}, calmly)
+				time.Sleep(time.Minute)
+				w.replay(key, w.intent(key).N, 0)
+				time.Sleep(10 * time.Second)
+				if in := w.intent(key); in.State != consumer.Waiting {
+					t.Fatalf("got %s, want it to wait", in.State)
+				}
+				w.do(func() { now = true })
+				if name == "withdrawn" {
+					r := command(t, p, withdrawal("0001"))
+					if r.State != consumer.Doubt || !strings.Contains(r.Error, "its call may have been placed") {
+						t.Errorf("got %+v, want that it is in doubt", r)
+					}
+				}
+				posts := w.posted()
+				time.Sleep(10 * time.Minute)
+				p.stop(t)
+				if in := w.intent(key); in.State != consumer.Doubt || !strings.HasSuffix(in.Reason, says) || w.unacked() != 0 || len(w.letters) != 1 {
+					t.Errorf("got %s because %q, %d messages left, %d letters; want a doubt with its letter", in.State, in.Reason, w.unacked(), len(w.letters))
+				}
+				if w.posted() != posts || heardOf(w, "0001") != "doubt" {
+					t.Errorf("%d more requests, told %q; want none, doubt", w.posted()-posts, heardOf(w, "0001"))
+				}
+			})
+		})
+	}
+}
+
+// An order that waits for the morning where the clocks differ by a little waits, and
+// does not come again and again.
+func TestH25AnOrderWaitsByBothClocks(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]bool{"an order": false, "an open doubt": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				w.answer = first(1, lost)
+				edit := func(*consumer.Config) {}
+				if open {
+					edit = ids(w)
+				} else {
+					w.answer = first(1, func(w *world, b consumer.Batch) consumer.Answer {
+						return always(consumer.VerdictRejected, "no", 400)(w, b)
+					})
+				}
+				evening, morning, judged := time.Now().Add(10*time.Second), time.Now().Add(8*time.Minute), 0
+				w.hours = &hours{opens: func(_ string, now time.Time) time.Time {
+					if now.Before(evening) || !now.Before(morning) {
+						return now
+					}
+					if judged++; judged > 1000 {
+						return now
+					}
+					return morning
+				}}
+				posts := w.noteRequests()
+				key := w.lead("0001")
+				p := &process{}
+				w.clocked(t, p, 20*time.Second, edit)
+				time.Sleep(time.Minute)
+				if !open {
+					w.replay(key, w.intent(key).N, 0)
+				}
+				time.Sleep(20 * time.Minute)
+				p.stop(t)
+				if s := w.state(key); s != consumer.Created && s != consumer.Ended || len(*posts) != 2 || (*posts)[1] < 8*time.Minute+20*time.Second || judged > 200 {
+					t.Errorf("got %s, posts after %v, judged %d times; want ended, the second post in the morning by both clocks", s, *posts, judged)
+				}
+			})
+		})
+	}
 }
 
 // TestStormOfHours is TestStorm for a lane that may send now and then only, and never

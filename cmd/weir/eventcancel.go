@@ -97,9 +97,6 @@ func (d *desk) cancel(ctx context.Context, s sought, by decision, ahead bool) (w
 	switch {
 	case err == nil:
 		w.State, w.Withdrawn, w.Result = reply.State, true, "withdrawn; nobody is called"
-		if s.now.Attempts > 0 {
-			w.Result = "withdrawn; it is not sent again, but an earlier request may have placed the call"
-		}
 	case ctx.Err() != nil:
 		return w, ctx.Err()
 	case errors.Is(err, broker.ErrNoOwner):

@@ -190,7 +190,7 @@ func TestH9AnOrderThatIsPutOff(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
 	_, due := queues(t, b)
-	order := consumer.Replay{Expect: 3, By: "ana", Reason: "näher dran"}
+	order := consumer.Replay{Expect: 3, By: "ana", Reason: "näher dran", At: time.Date(2026, 11, 20, 21, 4, 5, 600, time.UTC)}
 	p := postponed(key(1), 3, time.Now().Add(time.Hour))
 	p.Replay, p.Header["Weir-Corrected"] = &order, []string{"digest"}
 	if err := b.Postpone(t.Context(), p); err != nil {

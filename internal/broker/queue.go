@@ -155,6 +155,7 @@ const (
 	headerReplay = "Weir-Replay"
 	headerBy     = "Weir-By"
 	headerReason = "Weir-Reason"
+	headerGiven  = "Weir-Given" // when, of an order that was put off
 )
 
 // replayOf reads a person's order to send again; nil if there is none.
@@ -163,7 +164,8 @@ func replayOf(h nats.Header) *consumer.Replay {
 	if err != nil {
 		return nil
 	}
-	return &consumer.Replay{Expect: expect, By: unescape(h.Get(headerBy)), Reason: unescape(h.Get(headerReason))}
+	at, _ := time.Parse(time.RFC3339Nano, h.Get(headerGiven)) // zero: with its message
+	return &consumer.Replay{Expect: expect, By: unescape(h.Get(headerBy)), Reason: unescape(h.Get(headerReason)), At: at}
 }
 
 // unescape decodes percent-encoding, as far as it is one.

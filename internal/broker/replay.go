@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -98,6 +99,9 @@ func setReplay(h nats.Header, r consumer.Replay) {
 	h.Set(headerReplay, strconv.Itoa(r.Expect))
 	h.Set(headerBy, url.PathEscape(schema.Cut(r.By, maxField)))
 	h.Set(headerReason, url.PathEscape(schema.Cut(r.Reason, maxField)))
+	if !r.At.IsZero() {
+		h.Set(headerGiven, r.At.UTC().Format(time.RFC3339Nano))
+	}
 }
 
 func dueSubject(lane, intent string) string { return "weir.due." + lane + "." + intent }
