@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -58,6 +59,7 @@ func (d *door) target(ctx context.Context, r *http.Request, p *publisher) (targe
 	if bad != nil {
 		return target{}, bad
 	}
+	var found []target
 	for _, lane := range q.lanes {
 		s, err := d.state(ctx, lane, q.intent(lane), q.at)
 		switch {
@@ -71,9 +73,15 @@ func (d *door) target(ctx context.Context, r *http.Request, p *publisher) (targe
 		if s.State == stateQueued && t.id == "" {
 			t.source, t.id = s.queued.Source, s.queued.ID
 		}
-		return t, nil
+		if found = append(found, t); q.name != "" { // an intent is of one lane
+			break
+		}
 	}
 	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1: // withdrawn in one, it would be sent in the others
+		return target{}, &problem{Status: http.StatusBadRequest, Title: "Which lane?", Detail: fmt.Sprintf("%d lanes of this token have the event: name the one that is meant with lane=.", len(found))}
 	case q.id == "":
 		return target{}, &unknownEvent
 	case len(q.lanes) > 1:

@@ -47,6 +47,10 @@ func openOwned(t *testing.T, q *queue, l ledger, o *owner) (url string) {
 func TestWithdraw(t *testing.T) {
 	t.Parallel()
 	waiting := consumer.Intent{Lane: "sales", Key: consumer.Key("sales", "/crm", "1"), State: consumer.Waiting, Source: "/crm", ID: "1"}
+	var both [2]consumer.Intent
+	for i, lane := range []string{"sales", "care"} {
+		both[i] = consumer.Intent{Lane: lane, Key: consumer.Key(lane, "/crm", "2"), State: consumer.Waiting, Source: "/crm", ID: "2"}
+	}
 	queued := consumer.Key("sales", "/crm", "7")
 	ahead := consumer.Key("care", "/crm", "8")
 	known := consumer.Command{Verb: consumer.VerbCancel, Intent: waiting.Key, By: "publisher crm", Reason: "withdrawn by its publisher"}
@@ -69,12 +73,14 @@ func TestWithdraw(t *testing.T) {
 		"an unknown intent":       {"/events/" + queued, consumer.Command{}, "", 404},
 		"no intent":               {"/events/sales", consumer.Command{}, "", 404},
 		"another's lane":          {"/events?source=/crm&id=8&lane=shop", consumer.Command{}, "", 404},
+		"in two lanes":            {"/events?source=/crm&id=2", consumer.Command{}, "", 400},
+		"in one of two lanes":     {"/events?source=/crm&id=2&lane=care", named(both[1].Key, "2"), "care", 200},
 		"half a name":             {"/events?source=/crm", consumer.Command{}, "", 400},
 		"while the ledger sleeps": {"/events/" + broken + "?lane=sales", consumer.Command{}, "", 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q, l, o := &queue{}, ledger{"sales." + waiting.Key: waiting}, &owner{reply: consumer.Reply{State: consumer.Cancelled}}
+			q, l, o := &queue{}, ledger{"sales." + waiting.Key: waiting, "sales." + both[0].Key: both[0], "care." + both[1].Key: both[1]}, &owner{reply: consumer.Reply{State: consumer.Cancelled}}
 			url := openOwned(t, q, l, o)
 			if a := ask(t, "POST", url+"/events/sales", ev("7"), "Content-Type", "application/cloudevents+json"); a.status != 202 {
 				t.Fatalf("got %d %s", a.status, a.body)
