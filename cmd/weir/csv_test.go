@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -163,5 +164,18 @@ func TestMaps(t *testing.T) {
 		if _, err := parseMaps([]string{arg}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--map %s: got %v, want %q", arg, err, says)
 		}
+	}
+}
+
+// TestATableHasNotTooManyColumns is refused at once: each pair of columns is compared.
+func TestATableHasNotTooManyColumns(t *testing.T) {
+	t.Parallel()
+	var header strings.Builder
+	for i := range 300_000 {
+		header.WriteString("c" + strconv.Itoa(i) + ",")
+	}
+	got, _ := readTable(t, header.String()+"x\n1\n", "/x")
+	if len(got) != 1 || !got[0].Fatal || !strings.Contains(got[0].Err, "a table has at most 1000 columns") {
+		t.Errorf("got %.300v, want it refused", got)
 	}
 }

@@ -135,9 +135,16 @@ type columnPlan struct {
 	wantData bool   // the data needs an id: that of the event
 }
 
+// mostColumns is how many columns a table may have. Spreadsheets have 16,384, and
+// each of them would become a member of an event.
+const mostColumns = 1000
+
 // newColumnPlan decides by the headers. What the person maps goes before what a header
 // suggests; any other column becomes a member of data that is called as its header.
 func newColumnPlan(headers []string, spec tableSpec) (columnPlan, error) {
+	if len(headers) > mostColumns {
+		return columnPlan{}, fmt.Errorf("the header line has %d cells; a table has at most %d columns", len(headers), mostColumns)
+	}
 	p := columnPlan{columns: make([]column, len(headers))}
 	var errs []error
 	at := make(map[string]int) // by header
@@ -151,7 +158,7 @@ func newColumnPlan(headers []string, spec tableSpec) (columnPlan, error) {
 	taken := make(map[string]string) // header, by member
 	take := func(i int, m mapping) {
 		if other, ok := taken[m.to]; ok {
-			errs = append(errs, fmt.Errorf("columns %q and %q both become %s; map one of them to something else, or drop it with --map %q", other, m.column, m.to, "-="+m.column))
+			errs = append(errs, fmt.Errorf("columns %q and %q both become %s; map one of them to something else, or drop it with --map=%q", other, m.column, m.to, "-="+m.column))
 			return
 		}
 		taken[m.to] = m.column

@@ -16,11 +16,12 @@ import (
 
 // explainCmd is weir explain.
 type explainCmd struct {
-	Files  []string `arg:"" optional:"" name:"file" help:"Files of events, as weir publish takes them; - for standard input."`
-	Lane   string   `placeholder:"NAME" help:"Lane for all events; default: each event's weirlane, or the only lane."`
-	Mask   bool     `help:"Mask personal data, so that what is printed can be passed on."`
-	Golden string   `placeholder:"DIR" help:"Compare each event NAME.json of a folder with NAME.golden.json beside it."`
-	Update bool     `help:"With --golden: write the golden files anew."`
+	Files []string `arg:"" optional:"" name:"file" help:"Files of events and folders of them, as weir publish takes them; - for standard input."`
+	layout
+	Lane   string `placeholder:"NAME" help:"Lane for all events; default: each event's weirlane, or the only lane."`
+	Mask   bool   `help:"Mask personal data, so that what is printed can be passed on."`
+	Golden string `placeholder:"DIR" help:"Compare each event NAME.json of a folder with NAME.golden.json beside it."`
+	Update bool   `help:"With --golden: write the golden files anew."`
 }
 
 // Run explains each event, and fails if one would be refused.
@@ -33,6 +34,10 @@ func (c *explainCmd) Run(a *app) error {
 	case c.Golden != "" && len(c.Files) > 0:
 		return usageError{errors.New("--golden takes its events from its folder: name no other files")}
 	}
+	spec, err := c.spec()
+	if err != nil {
+		return usageError{err}
+	}
 	x, err := newExplainer(a, c.Lane)
 	if err != nil {
 		return err
@@ -40,9 +45,14 @@ func (c *explainCmd) Run(a *app) error {
 	if c.Golden != "" {
 		return x.golden(c.Golden, c.Update)
 	}
+	sources, err := c.sources(c.Files, a.passOver)
+	if err != nil {
+		return err
+	}
+	x.publisher.spec = spec
 	p := &explanations{app: a, mask: c.Mask, w: a.stdout}
-	for _, name := range c.Files {
-		if err := x.file(name, p.add); err != nil {
+	for _, src := range sources {
+		if err := x.file(src, p.add); err != nil {
 			return errors.Join(err, p.end())
 		}
 	}
@@ -68,18 +78,18 @@ func newExplainer(a *app, lane string) (*explainer, error) {
 			return nil, err
 		}
 	}
-	x := &explainer{app: a, cfg: cfg, publisher: &publisher{app: a, desk: d, lane: lane}, now: time.Now()}
+	x := &explainer{app: a, cfg: cfg, publisher: &publisher{app: a, desk: d, lane: lane, shown: make(map[string]bool)}, now: time.Now()}
 	return x, x.connect()
 }
 
 // file explains the events of one file.
-func (x *explainer) file(name string, tell func(explained) error) error {
-	r, err := x.publisher.open(name)
+func (x *explainer) file(src source, tell func(explained) error) error {
+	r, err := x.publisher.open(src.name)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	for m, err := range messages(name, r) {
+	for m, err := range x.publisher.messages(src, r) {
 		if x.app.ctx.Err() != nil {
 			return fmt.Errorf("interrupted: %w", x.app.ctx.Err())
 		}

@@ -133,7 +133,7 @@ func (x *explainer) compare(dir, name string, update bool) (goldenRow, error) {
 // expected is what the only event of a file would be expected to become.
 func (x *explainer) expected(path string) (string, error) {
 	var all []explained
-	err := x.file(path, func(e explained) error {
+	err := x.file(source{name: path, format: "json"}, func(e explained) error {
 		if all = append(all, e); len(all) > 1 {
 			return fmt.Errorf("%s holds more than one event: give each a file of its own", path)
 		}

@@ -29,18 +29,6 @@ type message struct {
 // structuredType is the Content-Type of an event that is one JSON object.
 const structuredType = "application/cloudevents+json"
 
-// messages yields what a file holds: of a .json file its one value, or each
-// element of its array; of any other file each line that is not empty. An error
-// stands for one message, at its place; the messages after it follow if they
-// can be read.
-func messages(name string, r io.Reader) iter.Seq2[message, error] {
-	br, start := unmarked(r)
-	if formatOf(name) == "json" {
-		return documents(name, br, start)
-	}
-	return lines(name, br, start)
-}
-
 // unmarked is r without a byte order mark, and how long that was.
 func unmarked(r io.Reader) (br *bufio.Reader, start int64) {
 	br = bufio.NewReaderSize(r, 64<<10)

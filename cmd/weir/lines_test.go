@@ -17,7 +17,8 @@ type line struct {
 
 func read(name, text string) []line {
 	var got []line
-	for m, err := range messages(name, strings.NewReader(text)) {
+	src := source{name: name, format: formatOf(name)}
+	for m, err := range (&publisher{}).messages(src, strings.NewReader(text)) {
 		l := line{Place: m.place, Header: m.header, Body: string(m.body)}
 		if err != nil {
 			l = line{Place: m.place, Err: err.Error()}

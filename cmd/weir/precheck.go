@@ -15,6 +15,9 @@ func (p *publisher) check(sources []source) error {
 	p.refused = &refusals{}
 	n := 0
 	for _, src := range sources {
+		if src.once {
+			return usageError{fmt.Errorf("%s: %w", src.name, errReadTwice)}
+		}
 		f := published{File: src.name}
 		err := p.each(src, func(m message, bad error, t *tape) error {
 			n++
@@ -44,7 +47,7 @@ func (p *publisher) check(sources []source) error {
 // another encoding must not be published, and half of it not.
 func (p *publisher) legible(sources []source) error {
 	for _, src := range sources {
-		if src.name == "-" || src.format != "csv" && src.format != "tsv" {
+		if src.once || src.format != "csv" && src.format != "tsv" {
 			continue
 		}
 		r, err := p.open(src.name)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -20,14 +21,25 @@ type publishCmd struct {
 	Lane     string   `placeholder:"NAME" help:"Lane for all events; default: each event's weirlane, or the only lane."`
 	Priority string   `enum:",high" default:"" placeholder:"high" help:"high: all events go before the lane's others; default: those whose priority is high."`
 	Mode     string   `enum:"structured,binary,as-is" default:"as-is" help:"How events are written: ${enum} (${default})."`
-	Format   string   `enum:"auto,json,ndjson,csv,tsv" default:"auto" help:"What the files hold: ${enum} (${default}: by the name)."`
-	Type     string   `default:"lead.created" placeholder:"TYPE" help:"Of a table: the events' type (${default})."`
-	Source   string   `placeholder:"SOURCE" help:"Of a table: the events' source, such as /import/spring-fair. The same list has the same source each time."`
-	Map      []string `sep:"none" placeholder:"MEMBER=COLUMN" help:"Of a table: what a column becomes, as data.phone=Mobile, id=Number, data.score:number=Score, -=Notes (dropped); or a YAML or JSON file of such pairs. May be repeated."`
-	Rate     float64  `placeholder:"N" help:"Publish at most N events a second."`
-	Position string   `placeholder:"FILE" help:"Keep there how far each file was published, and go on from there."`
-	Refused  string   `placeholder:"FILE" help:"Write what was refused there, with its reason, one JSON object a line."`
-	Check    bool     `help:"Hold all events against schemas and routes first; publish nothing if one does not fit."`
+	layout
+	Rate     float64 `placeholder:"N" help:"Publish at most N events a second."`
+	Position string  `placeholder:"FILE" help:"Keep there how far each file was published, and go on from there."`
+	Refused  string  `placeholder:"FILE" help:"Write what was refused there, with its reason, one JSON object a line."`
+	Check    bool    `help:"Hold all events against schemas and routes first; publish nothing if one does not fit."`
+}
+
+// layout is what the files hold that events are read from.
+type layout struct {
+	Format string   `enum:"auto,json,ndjson,csv,tsv" default:"auto" help:"What the files hold: ${enum} (${default}: by the name)."`
+	Type   string   `default:"lead.created" placeholder:"TYPE" help:"Of a table: the events' type (${default})."`
+	Source string   `placeholder:"SOURCE" help:"Of a table: the events' source, such as /import/spring-fair. The same list has the same source each time."`
+	Map    []string `sep:"none" placeholder:"MEMBER=COLUMN" help:"Of a table: what a column becomes, as data.phone=Mobile, id=Number, data.score:number=Score, --map=-=Notes (dropped); or a YAML or JSON file of such pairs. May be repeated."`
+}
+
+// spec is how the rows of tables become events.
+func (l layout) spec() (tableSpec, error) {
+	maps, err := parseMaps(l.Map)
+	return tableSpec{eventType: l.Type, source: l.Source, maps: maps}, err
 }
 
 // published counts what became of one file's events.
@@ -45,12 +57,10 @@ type published struct {
 // the one before: the order of a file is the order of its calls.
 func (c *publishCmd) Run(a *app) error {
 	spec, err := c.spec()
-	if err != nil {
+	if err = errors.Join(err, c.checkFlags()); err != nil {
 		return usageError{err}
 	}
-	sources, err := c.sources(func(name string) {
-		fmt.Fprintf(a.stderr, "weir: %s: passed over; events are in .json, .ndjson, .jsonl, .csv and .tsv\n", name)
-	})
+	sources, err := c.sources(c.Files, a.passOver, c.own()...)
 	if err != nil {
 		return err
 	}
@@ -90,18 +100,33 @@ func (c *publishCmd) Run(a *app) error {
 	})
 }
 
-// spec is how the rows of tables become events.
-func (c *publishCmd) spec() (tableSpec, error) {
-	maps, err := parseMaps(c.Map)
+// checkFlags refuses what does not go together.
+func (c *publishCmd) checkFlags() error {
 	switch {
-	case err != nil:
-		return tableSpec{}, err
-	case c.Rate < 0:
-		return tableSpec{}, errors.New("--rate is a number of events a second above 0")
+	case c.Rate < 0 || math.IsNaN(c.Rate):
+		return errors.New("--rate is a number of events a second above 0")
 	case c.Check && slices.Contains(c.Files, "-"):
-		return tableSpec{}, errors.New("--check reads everything twice, which standard input cannot be: put it into a file")
+		return errReadTwice
+	case c.Position != "" && c.Refused != "" && keyOf(c.Position) == keyOf(c.Refused):
+		return errors.New("--position and --refused are two files")
 	}
-	return tableSpec{eventType: c.Type, source: c.Source, maps: maps}, nil
+	return nil
+}
+
+var errReadTwice = errors.New("--check reads everything twice, which standard input and a pipe cannot be: put it into a file")
+
+// own are the files that the command itself writes.
+func (c *publishCmd) own() (names []string) {
+	switch {
+	case c.Refused != "":
+		names = append(names, c.Refused)
+	case c.Position != "":
+		names = append(names, c.Position+lateRefused)
+	}
+	if c.Position != "" {
+		names = append(names, c.Position)
+	}
+	return names
 }
 
 // settings is a print of what makes of the same file other events, or events of

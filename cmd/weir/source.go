@@ -18,29 +18,33 @@ type source struct {
 	name   string // - for standard input
 	format string // json, ndjson, csv or tsv
 	size   int64  // in bytes; 0: not known
+	once   bool   // it can be read once only: standard input, a pipe
 }
 
 // ofEvents are the ends of the files in a folder that are published.
 var ofEvents = []string{".json", ".ndjson", ".jsonl", ".csv", ".tsv"}
 
 // sources are the files that are named, and of a folder those below it that hold
-// events, by their names. passed is told of those that do not.
-func (c *publishCmd) sources(passed func(name string)) ([]source, error) {
+// events, by their names. passed is told of those that do not. own are written by
+// the command itself: they are not to be read.
+func (l layout) sources(names []string, passed func(name string), own ...string) ([]source, error) {
 	var all []source
 	var errs []error
-	for _, name := range c.Files {
+	for _, name := range names {
 		info, err := stat(name)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
 		case info == nil:
-			all = append(all, c.source(name, 0))
-		case !info.IsDir():
-			all = append(all, c.source(name, info.Size()))
-		default:
-			below, err := c.folder(name, passed)
+			all = append(all, source{name: name, format: l.formatOf(name), once: true})
+		case info.IsDir():
+			below, err := l.folder(name, passed, own)
 			errs = append(errs, err)
 			all = append(all, below...)
+		case isOne(info, own):
+			errs = append(errs, usageError{fmt.Errorf("%s is a file of events, and a file that this command writes: give --position and --refused other names", name)})
+		default:
+			all = append(all, l.source(name, info))
 		}
 	}
 	return all, errors.Join(errs...)
@@ -54,17 +58,30 @@ func stat(name string) (fs.FileInfo, error) {
 	return os.Stat(name)
 }
 
-func (c *publishCmd) source(name string, size int64) source {
-	s := source{name: name, format: c.Format, size: size}
-	if c.Format == "" || c.Format == "auto" {
-		s.format = formatOf(name)
-	}
-	return s
+// isOne reports whether a file is one of those with these names.
+func isOne(info fs.FileInfo, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		other, err := os.Stat(name)
+		return err == nil && os.SameFile(info, other)
+	})
 }
 
-// folder finds the files below a folder. What begins with a dot is left alone.
-func (c *publishCmd) folder(root string, passed func(name string)) ([]source, error) {
+func (l layout) source(name string, info fs.FileInfo) source {
+	return source{name: name, format: l.formatOf(name), size: info.Size(), once: !info.Mode().IsRegular()}
+}
+
+func (l layout) formatOf(name string) string {
+	if l.Format == "" || l.Format == "auto" {
+		return formatOf(name)
+	}
+	return l.Format
+}
+
+// folder finds the files below a folder, which may be a link to one. What begins
+// with a dot is left alone.
+func (l layout) folder(root string, passed func(name string), own []string) ([]source, error) {
 	var all []source
+	root = strings.TrimRight(root, string(filepath.Separator)) + string(filepath.Separator) // of a link: what it leads to
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		switch hidden := name != root && strings.HasPrefix(entry.Name(), "."); {
 		case err != nil:
@@ -81,17 +98,22 @@ func (c *publishCmd) folder(root string, passed func(name string)) ([]source, er
 		if err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() {
+		if !info.Mode().IsRegular() || isOne(info, own) {
 			passed(name)
 			return nil
 		}
-		all = append(all, c.source(name, info.Size()))
+		all = append(all, l.source(name, info))
 		return nil
 	})
 	if err == nil && len(all) == 0 {
 		err = fmt.Errorf("folder %s holds no file of events (%s)", root, strings.Join(ofEvents, ", "))
 	}
 	return all, err
+}
+
+// passOver tells of a file in a folder that is not read.
+func (a *app) passOver(name string) {
+	fmt.Fprintf(a.stderr, "weir: %s: passed over; events are in .json, .ndjson, .jsonl, .csv and .tsv\n", name)
 }
 
 // open opens a file. A read of standard input ends with the command: a terminal
@@ -119,6 +141,10 @@ type refusal struct {
 	Original json.RawMessage `json:"original,omitempty"` // as it stands in the file: JSON, or its text
 }
 
+// lateRefused is what the file of what a position passes over is called, behind the
+// position's name.
+const lateRefused = ".refused"
+
 // refusals keeps what was not published, each a line in a file, if there is one.
 type refusals struct {
 	f    *os.File
@@ -135,7 +161,7 @@ func (c *publishCmd) refusals(goesOn bool) (*refusals, error) {
 	if c.Position == "" {
 		return &refusals{}, nil
 	}
-	r := &refusals{late: c.Position + ".refused"}
+	r := &refusals{late: c.Position + lateRefused}
 	if goesOn {
 		return r, nil
 	}
