@@ -49,3 +49,41 @@ func (t *Text) Of(e event.Event) (text string, err error) {
 	}
 	return strings.TrimSpace(s), nil
 }
+
+// Condition is a compiled expression that an event meets or not. It is safe for
+// concurrent use.
+type Condition struct{ expression *expression }
+
+// CompileCondition compiles an expression as those of routes are, bare or as
+// ${ expression }.
+func CompileCondition(source string) (*Condition, error) {
+	source, err := bare(source)
+	if err != nil {
+		return nil, err
+	}
+	x, err := compileExpression(source, true)
+	if err != nil {
+		return nil, err
+	}
+	return &Condition{x}, nil
+}
+
+// Met reports whether the expression gives true: nothing else will do. What cannot
+// be judged is a *Refusal of ClassRequest.
+func (c *Condition) Met(e event.Event) (met bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			met, err = false, refuse(ClassRequest, "", "${ %s } cannot be judged for this event.", c.expression.shown())
+		}
+	}()
+	env, refusal := newEnvironment(e)
+	if refusal != nil {
+		return false, refusal
+	}
+	v, err := c.expression.run(env)
+	if err != nil {
+		return false, refuse(ClassRequest, "", "${ %s } fails for this %s (%s).", c.expression.shown(), env.noun, err)
+	}
+	met, _ = v.(bool)
+	return met, nil
+}

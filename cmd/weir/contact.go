@@ -14,7 +14,7 @@ func contactRules(lc config.Lane) (consumer.Contact, error) {
 		return contact.Always{}, nil
 	}
 	out := contact.Config{
-		Where: c.Where, Zone: c.TimeZone, Spread: c.Spread,
+		Consent: c.Agreed, Where: c.Where, Zone: c.TimeZone, Spread: c.Spread,
 		Numbers: contact.Numbers{
 			Region: c.Region, SendInvalid: c.Numbers.Invalid == config.InvalidSend, Allow: c.Numbers.Allow, Deny: c.Numbers.Deny,
 		},

@@ -271,6 +271,9 @@ func smallRooms(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*se
 	if err := s.broker.Provision(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openRegister(ctx); err != nil {
+		return nil, err
+	}
 	return s, s.arm()
 }
 

@@ -93,8 +93,7 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 	if err := s.broker.Provision(ctx); err != nil {
 		return nil, err
 	}
-	s.register, err = register.Open(ctx, s.broker, s.registered())
-	return s, err
+	return s, s.openRegister(ctx)
 }
 
 // startService brings up everything but what run does.

@@ -53,6 +53,7 @@ func (d *decoder) contact(path string, p *provider, c *Contact) {
 		}
 	}
 	d.holidays(path+".holidays", &c.Holidays)
+	d.often(path, c)
 	d.oneOf(path+".numbers.invalid", c.Numbers.Invalid, InvalidRefuse, InvalidSend)
 	for key, regions := range map[string][]string{"allow": c.Numbers.Allow, "deny": c.Numbers.Deny} {
 		for i, at := range d.whole(path+".numbers."+key, len(regions)) {

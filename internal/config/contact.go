@@ -31,12 +31,40 @@ type Contact struct {
 	// spread, 1s to 1h; default 5m.
 	Spread  time.Duration `yaml:"spread"`
 	Numbers Numbers       `yaml:"numbers"`
+	// Consent is an expression that must give true; default none: nobody need agree.
+	Consent string `yaml:"consent"`
+	// Purpose is what contacts are counted for, together with those of the other
+	// lanes that have it; default the lane's name. One to 32 of a-z, 0-9 and hyphen.
+	Purpose string `yaml:"purpose"`
+	// Once is the time within which nobody is contacted twice, 1m to 720h; default 0:
+	// none.
+	Once time.Duration `yaml:"once"`
+	// Caps are at most ten.
+	Caps []Cap `yaml:"caps"`
+	// CoolDown is the time after an answered conversation within which its person is
+	// not contacted, 1m to 696h; default 0: none.
+	CoolDown time.Duration `yaml:"cool_down"`
+	// Agreed is compiled from Consent; nil: none is asked for.
+	Agreed *schema.Condition `yaml:"-"`
 	// Where is compiled from Zone.
 	Where *schema.Text `yaml:"-"`
 }
 
 func (c *Contact) defaults() {
 	c.Zone, c.Spread, c.Numbers.Invalid = "data.time_zone", 5*time.Minute, InvalidRefuse
+}
+
+// Counts reports whether contacts are counted.
+func (c *Contact) Counts() bool {
+	return c != nil && (c.Purpose != "" || c.Once > 0 || len(c.Caps) > 0 || c.CoolDown > 0)
+}
+
+// Cap is the most contacts of one person within any time of that length.
+type Cap struct {
+	// Count is 1 to 50.
+	Count int `yaml:"count"`
+	// Per is 1m to 720h.
+	Per time.Duration `yaml:"per"`
 }
 
 // Window is a time of the day.

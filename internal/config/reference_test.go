@@ -36,7 +36,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		"Embedded": "`embedded`", "Gateway": "`gateway`", "Publisher": "`gateway.publishers`", "Certificate": "`gateway.tls`", "Webhook": "`webhook`", "CRM": "`crm`", "HMAC": "`crm.hmac`", "Outcomes": "`outcomes`", "Admin": "`admin`", "Ledger": "`ledger`", "Blocks": "`do_not_contact`", "Account": "`accounts`", "Settings": "An account's settings",
 		"Auth": "`auth`", "Pacing": "`pacing`", "Headers": "`headers`", "Breaker": "`breaker`",
 		"laneBlock": "`lanes`", "Lane": "`lanes`", "Schema": "`schemas`", "routeBlock": "`routes`",
-		"Contact": "`contact`", "Window": "`contact.windows`", "Holidays": "`contact.holidays`", "Numbers": "`contact.numbers`",
+		"Contact": "`contact`", "Cap": "`contact.caps`", "Window": "`contact.windows`", "Holidays": "`contact.holidays`", "Numbers": "`contact.numbers`",
 	}
 	want := map[string][]string{}
 	for block, keys := range config.Keys() {

@@ -10,6 +10,7 @@
 //     lane does not allow. A number that its country does not know is refused,
 //     unless the lane says to send it.
 //   - An e-mail address has the form of one.
+//   - Where the lane asks for consent, an event that does not say so is not sent.
 //   - A channel that has windows is used only while one of them is open by the
 //     recipient's own clock. Which clock that is, is told by the event, else by
 //     the number's prefix, else by the lane. A prefix that may mean many zones
@@ -53,6 +54,9 @@ type Config struct {
 	// spread; 5 min.
 	Spread  time.Duration
 	Numbers Numbers
+	// Consent is what an event must meet, or its person is not contacted; nil: each
+	// does.
+	Consent *schema.Condition
 }
 
 // Window is a time of the day at which people may be contacted.
@@ -116,6 +120,15 @@ func (Always) Rule(_ event.Event, to consumer.Recipient) (consumer.Rule, error) 
 
 // Rule implements consumer.Contact.
 func (r *Rules) Rule(e event.Event, to consumer.Recipient) (consumer.Rule, error) {
+	if r.cfg.Consent != nil {
+		met, err := r.cfg.Consent.Met(e)
+		if err != nil {
+			return nil, err
+		}
+		if !met {
+			return nil, never("The event does not say that this person agreed to be contacted (contact.consent).")
+		}
+	}
 	if to.Number != "" {
 		if err := r.cfg.Numbers.check(to); err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package register
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,8 +83,9 @@ type record struct {
 // contact is what an entry has been.
 type contact struct {
 	entry
-	reach consumer.Reach
-	ended time.Time
+	latest time.Time // when its request went out at the latest
+	reach  consumer.Reach
+	ended  time.Time
 }
 
 // Waits for what another event of the person becomes.
@@ -103,16 +103,15 @@ func (r *Register) enter(ctx context.Context, p Person, l Limits, a consumer.App
 	key := recordPrefix + l.Purpose + "." + r.hash(string(p))
 	for {
 		rec, revision, err := r.record(ctx, key)
-		if ruling, err := strange(err); ruling.Verdict != 0 || err != nil {
-			return ruling, err
+		if err != nil {
+			return strange(err)
 		}
 		now := time.Now()
 		others, err := r.others(ctx, rec, l, a, now)
-		if ruling, err := strange(err); ruling.Verdict != 0 || err != nil {
-			return ruling, err
+		if err != nil {
+			return strange(err)
 		}
-		// A request that was entered then may have gone out so much later.
-		ruling := l.judge(others, a.Redial, now.Add(-r.cfg.ClaimAge))
+		ruling := l.judge(others, a.Redial, now)
 		if ruling.Verdict != consumer.ContactNow {
 			return ruling, nil
 		}
@@ -187,7 +186,7 @@ func (r *Register) look(ctx context.Context, e entry, now time.Time) (contact, e
 	if err != nil {
 		return contact{}, fmt.Errorf("what became of another event of the person: %w", err)
 	}
-	c := contact{entry: e}
+	c := contact{entry: e, latest: e.At.Add(r.cfg.ClaimAge)}
 	c.reach, c.ended = in.Reach()
 	switch {
 	case c.reach == consumer.ReachOpen:
@@ -197,7 +196,7 @@ func (r *Register) look(ctx context.Context, e entry, now time.Time) (contact, e
 	case c.reach == consumer.ReachNone && in.N == e.N && r.since(e.Nonce, now) <= 2*r.cfg.ClaimAge:
 		c.reach = consumer.ReachOpen // it may be about to be claimed
 	case c.reach == consumer.ReachLive && now.Sub(e.At) > longestCall:
-		c.reach, c.ended = consumer.ReachAnswered, e.At
+		c.reach, c.ended = consumer.ReachAnswered, c.latest
 	}
 	return c, nil
 }
@@ -240,9 +239,9 @@ func (l Limits) judge(others []contact, redial bool, now time.Time) consumer.Rul
 // conversation under way as one that is answered.
 func (l Limits) forbids(others []contact, redial bool, now time.Time, open bool) string {
 	made := slices.DeleteFunc(slices.Clone(others), func(c contact) bool { return c.reach == consumer.ReachOpen && !open })
-	slices.SortStableFunc(made, func(a, b contact) int { return cmp.Compare(b.At.UnixNano(), a.At.UnixNano()) }) // the newest first
+	slices.SortStableFunc(made, func(a, b contact) int { return b.latest.Compare(a.latest) }) // the newest first
 	for _, c := range made {
-		if l.Once > 0 && !redial && now.Sub(c.At) < l.Once {
+		if l.Once > 0 && !redial && now.Sub(c.latest) < l.Once {
 			return fmt.Sprintf("This person was contacted %s; once in %s.", c.told(now), span(l.Once))
 		}
 		over, certain := c.over(now)
@@ -253,7 +252,7 @@ func (l Limits) forbids(others []contact, redial bool, now time.Time, open bool)
 	for _, limit := range l.Caps {
 		within := 0
 		for _, c := range made {
-			if now.Sub(c.At) < limit.Per {
+			if now.Sub(c.latest) < limit.Per {
 				within++
 			}
 		}
@@ -272,7 +271,7 @@ func (c contact) over(now time.Time) (at time.Time, certain bool) {
 	case consumer.ReachAnswered:
 		return c.ended, true
 	case consumer.ReachUnknown:
-		return c.At, true
+		return c.latest, true
 	case consumer.ReachUnanswered:
 		return time.Time{}, true
 	default:

@@ -145,16 +145,15 @@ type meta struct {
 	Check string `json:"check"` // of the key
 }
 
-// begin writes meta into a bucket that has none.
+// begin writes meta into a bucket that has none. Blocks without it are those of a
+// bucket of which part is gone.
 func (r *Register) begin(ctx context.Context) error {
 	data, revision, err := r.store.Contact(ctx, metaKey)
 	if err != nil || data != nil {
 		return err
 	}
-	for _, prefix := range []string{blockPrefix, recordPrefix} {
-		if err := r.store.Contacts(ctx, prefix, func(string, []byte) error { return ErrAnew }); err != nil {
-			return err
-		}
+	if err := r.store.Contacts(ctx, blockPrefix, func(string, []byte) error { return ErrAnew }); err != nil {
+		return err
 	}
 	data, err = json.Marshal(meta{V: metaFormat, ID: rand.Text(), Check: r.check()})
 	if err != nil {
@@ -215,48 +214,67 @@ func (r *Register) hash(text string) string {
 // Admit implements consumer.Register.
 func (r *Register) Admit(ctx context.Context, approaches []consumer.Approach) ([]consumer.Ruling, error) {
 	rulings := make([]consumer.Ruling, len(approaches))
-	errs := make([]error, len(approaches))
-	var wg sync.WaitGroup
-	for i, a := range approaches {
-		wg.Go(func() { rulings[i], errs[i] = r.admit(ctx, a) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	err := each(approaches, func(i int, a consumer.Approach) (err error) {
+		rulings[i], err = r.blocked(ctx, a)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err := r.present(ctx); err != nil { // after what it is to vouch for
 		return nil, err
 	}
+	err = each(approaches, func(i int, a consumer.Approach) (err error) {
+		if limits, ok := r.cfg.Lanes[a.Lane]; ok && rulings[i].Verdict == consumer.ContactNow {
+			rulings[i], err = r.count(ctx, limits, a)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	return rulings, nil
 }
 
-// unreadableWait is how long an event waits of whose person nobody can tell.
-const unreadableWait = time.Minute
+// each does the same for all approaches at once.
+func each(approaches []consumer.Approach, do func(i int, a consumer.Approach) error) error {
+	errs := make([]error, len(approaches))
+	var wg sync.WaitGroup
+	for i, a := range approaches {
+		wg.Go(func() { errs[i] = do(i, a) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
 
-// admit rules on one approach.
-func (r *Register) admit(ctx context.Context, a consumer.Approach) (consumer.Ruling, error) {
-	all := people(a.To)
-	for _, p := range all {
+// blocked rules by the list.
+func (r *Register) blocked(ctx context.Context, a consumer.Approach) (consumer.Ruling, error) {
+	for _, p := range people(a.To) {
 		b, _, err := r.block(ctx, p)
-		if ruling, err := strange(err); ruling.Verdict != 0 || err != nil {
-			return ruling, err
+		if err != nil {
+			return strange(err)
 		}
 		if why := b.forbids(a.Lane); why != "" {
 			return consumer.Ruling{Verdict: consumer.ContactNever, Reason: why}, nil
 		}
 	}
-	limits, ok := r.cfg.Lanes[a.Lane]
-	if !ok {
-		return consumer.Ruling{Verdict: consumer.ContactNow}, nil
-	}
-	for _, p := range all {
-		ruling, err := r.enter(ctx, p, limits, a)
+	return consumer.Ruling{Verdict: consumer.ContactNow}, nil
+}
+
+// count rules by how often, and enters the intent for each person whom its
+// recipient is.
+func (r *Register) count(ctx context.Context, l Limits, a consumer.Approach) (consumer.Ruling, error) {
+	for _, p := range people(a.To) {
+		ruling, err := r.enter(ctx, p, l, a)
 		if err != nil || ruling.Verdict != consumer.ContactNow {
 			return ruling, err
 		}
 	}
 	return consumer.Ruling{Verdict: consumer.ContactNow}, nil
 }
+
+// unreadableWait is how long an event waits of whose person nobody can tell.
+const unreadableWait = time.Minute
 
 // errStrange is what cannot be read for good. It concerns one person alone.
 var errStrange = errors.New("cannot be read")
