@@ -285,7 +285,7 @@ func (q *inquiry) contact() (string, error) {
 	case s.Err != nil:
 		return "not judged: there is no request", nil
 	case s.Rule == nil:
-		return "may be contacted at any time", nil
+		return "may be contacted at any time" + q.unasked(), nil
 	case q.ageless:
 		return "the time of the day is not judged", nil
 	}
@@ -295,8 +295,16 @@ func (q *inquiry) contact() (string, error) {
 	case consumer.ContactLater:
 		return "would wait: " + ruling.Reason, nil
 	default:
-		return "may be contacted now", nil
+		return "may be contacted now" + q.unasked(), nil
 	}
+}
+
+// unasked is what only weir serve can tell.
+func (q *inquiry) unasked() string {
+	if q.rules.Contact.Counts() {
+		return ", unless its person is blocked or was contacted too often, which is asked when it is sent"
+	}
+	return ", unless its person is blocked, which is asked when it is sent"
 }
 
 // request makes the request that would go out.
