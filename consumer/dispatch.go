@@ -122,17 +122,36 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 	ln.a.compare(answer.Header, answer.Began, answer.Done)
 	m := ln.measure(group, answer, barred.Load())
 	done(m.breaker)
-	ln.a.learn(ln, g, group, answer, m)
-	if answer.Stop != "" {
-		for _, other := range ln.a.lanes {
-			other.stop(ctx, answer.Stop)
-		}
+	steps, halted := ln.steps(group, answer, m)
+	ln.a.learn(ln, g, group, answer, m) // whereupon others may be sent
+	for other, reason := range halted {
+		other.keepPause(ctx, reason)
 	}
 	var wg sync.WaitGroup
 	for i, c := range group {
-		wg.Go(func() { ln.settle(ctx, c, answer.Results[i], m) })
+		wg.Go(func() { ln.settle(ctx, c, answer.Results[i], steps[i], m) })
 	}
 	wg.Wait()
+}
+
+// steps are the transitions that an answer makes. Lanes that must not go on after
+// it are halted here; their pauses, by lane, are to be kept.
+func (ln *lane) steps(group []*candidate, answer Answer, m meaning) (steps []Step, halted map[*lane]string) {
+	halted = make(map[*lane]string)
+	halt := func(other *lane, reason string) {
+		if reason != "" && other.halt(reason) {
+			halted[other] = reason
+		}
+	}
+	for _, other := range ln.a.lanes {
+		halt(other, answer.Stop)
+	}
+	for i, c := range group {
+		step, wrong := ln.step(c.intent, answer.Results[i], m)
+		halt(ln, wrong)
+		steps = append(steps, step)
+	}
+	return steps, halted
 }
 
 // letGo gives back candidates that were not claimed.

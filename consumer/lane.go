@@ -345,15 +345,29 @@ func (ln *lane) crowded() bool {
 	return ln.handling >= mostFlying
 }
 
-// stop pauses the lane in the name of a rule: at once here, and durably.
+// stop pauses the lane in the name of a rule, if there is a reason: at once here,
+// and durably.
 func (ln *lane) stop(ctx context.Context, reason string) {
+	if reason != "" && ln.halt(reason) {
+		ln.keepPause(ctx, reason)
+	}
+}
+
+// halt pauses the lane here. It reports whether it was not paused before: then the
+// pause is still to be kept.
+func (ln *lane) halt(reason string) bool {
 	ln.mu.Lock()
 	stopped := ln.pause != nil
 	ln.mu.Unlock()
 	if stopped {
-		return // whoever did it has the word
+		return false // whoever did it has the word
 	}
 	ln.setPause(&Pause{By: "weir", Reason: reason, At: time.Now()})
+	return true
+}
+
+// keepPause writes a pause of the lane's own down.
+func (ln *lane) keepPause(ctx context.Context, reason string) {
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		return ln.e.cfg.Switch.Pause(ctx, ln.cfg.Name, "weir", reason)
 	})

@@ -111,7 +111,7 @@ func (ln *lane) again(ctx context.Context, c *candidate) (*candidate, *Intent, e
 func (ln *lane) give(ctx context.Context, in Intent, rev uint64, step Step) (*Intent, error) {
 	done, err := ln.decide(ctx, in, rev, step)
 	if err == nil && done.parked() {
-		ln.doubt(ctx, in.Key, step.Reason)
+		ln.stop(ctx, ln.doubt(in.Key, step.Reason))
 	}
 	return done, err
 }

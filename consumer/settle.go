@@ -12,8 +12,7 @@ import (
 )
 
 // settle records what the answer means for one item, and ends its message.
-func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
-	step := ln.step(ctx, c.intent, r, m)
+func (ln *lane) settle(ctx context.Context, c *candidate, r Result, step Step, m meaning) {
 	if step.Kind == StepRelease && time.Until(step.NotBefore) > ln.e.cfg.Long {
 		step.Later = true
 	}
@@ -53,9 +52,10 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, m meaning) {
 	ln.finish(ctx, c.msg, in)
 }
 
-// step translates an item's verdict into the transition that it makes.
-func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
-	s := Step{Attempt: in.Claims, Reason: r.Reason}
+// step translates an item's verdict into the transition that it makes, and says why
+// the lane must not go on after it; empty: it may.
+func (ln *lane) step(in Intent, r Result, m meaning) (s Step, halt string) {
+	s = Step{Attempt: in.Claims, Reason: r.Reason}
 	release := func(cause string, wait time.Duration) Step {
 		s.Kind, s.Class = StepRelease, cause
 		if wait > 0 {
@@ -70,7 +70,7 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 		if !ln.cfg.JoinToken {
 			s.Session.Join = ""
 		}
-		return s
+		return s, ""
 	case VerdictFull:
 		if r.ItemError && ln.twice(in.Key) {
 			break // rejected below
@@ -78,12 +78,12 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 		if r.Alone {
 			ln.setAlone(in.Key)
 		}
-		return release("full", m.reading.RetryAfter)
+		return release("full", m.reading.RetryAfter), ""
 	case VerdictUnsent:
 		if m.barred {
-			return release("stopped", 0)
+			return release("stopped", 0), ""
 		}
-		return release("unsent", m.backoff)
+		return release("unsent", m.backoff), ""
 	case VerdictUnauthorized:
 		if m.lone && ln.twice(in.Key) {
 			break
@@ -91,21 +91,21 @@ func (ln *lane) step(ctx context.Context, in Intent, r Result, m meaning) Step {
 		if !m.lone {
 			ln.setAlone(in.Key)
 		}
-		return release("unauthorized", 0)
+		return release("unauthorized", 0), ""
 	case VerdictRejected:
 	default:
 		s.Kind, s.Foreign = StepDoubt, r.Foreign
 		s.Open = ln.cfg.Resend && !r.Foreign && in.Attempts+1 < ln.cfg.Attempts
 		if !s.Open {
-			ln.doubt(ctx, in.Key, r.Reason)
+			halt = ln.doubt(in.Key, r.Reason)
 		}
-		return s
+		return s, halt
 	}
-	if ln.wrongRoute(ctx, r.Reason) {
-		return release("paused", 0)
+	if wrong, why := ln.wrongRoute(r.Reason); wrong {
+		return release("paused", 0), why
 	}
 	s.Kind, s.Class = StepReject, string(schema.ClassRejected)
-	return s
+	return s, ""
 }
 
 // delay is how long the broker keeps an event that waits.
@@ -150,9 +150,11 @@ func (ln *lane) setAlone(key string) {
 	}
 }
 
-// doubt counts an open doubt, and pauses the lane when there are too many.
-func (ln *lane) doubt(ctx context.Context, key, reason string) {
+// doubt counts an open doubt, and says why the lane must be paused when there are
+// too many.
+func (ln *lane) doubt(key, reason string) (halt string) {
 	ln.mu.Lock()
+	defer ln.mu.Unlock()
 	now := time.Now()
 	ln.doubts[key] = now
 	for k, at := range ln.doubts {
@@ -160,12 +162,10 @@ func (ln *lane) doubt(ctx context.Context, key, reason string) {
 			delete(ln.doubts, k)
 		}
 	}
-	open, limit := len(ln.doubts), ln.cfg.DoubtLimit
-	stopped := ln.pause != nil
-	ln.mu.Unlock()
-	if limit > 0 && open > limit && !stopped {
-		ln.stop(ctx, fmt.Sprintf("%d events came into doubt within %v, the last one because: %s", open, doubtWindow, reason))
+	if open, limit := len(ln.doubts), ln.cfg.DoubtLimit; limit > 0 && open > limit {
+		return fmt.Sprintf("%d events came into doubt within %v, the last one because: %s", open, doubtWindow, reason)
 	}
+	return ""
 }
 
 // values are the words of a reason that may be one event's own: those with a
@@ -175,24 +175,21 @@ var values = regexp.MustCompile(`[+\w-]*\d[\w-]*`)
 // shape is a reason without what may be one event's own.
 func shape(reason string) string { return values.ReplaceAllString(reason, "#") }
 
-// wrongRoute counts equal rejections in a row. The tenth pauses the lane and is
-// not judged.
-func (ln *lane) wrongRoute(ctx context.Context, reason string) bool {
+// wrongRoute counts equal rejections in a row. The tenth is not judged, and says why
+// the lane must be paused.
+func (ln *lane) wrongRoute(reason string) (wrong bool, halt string) {
 	ln.mu.Lock()
+	defer ln.mu.Unlock()
 	if ln.pause != nil { // what is still under way is not judged either
-		ln.mu.Unlock()
-		return true
+		return true, ""
 	}
 	if s := shape(reason); s != ln.refusal {
 		ln.refusal, ln.refusals = s, 0
 	}
-	ln.refusals++
-	wrong := ln.refusals >= rejectionsInARow
-	ln.mu.Unlock()
-	if wrong {
-		ln.stop(ctx, fmt.Sprintf("%d events in a row were rejected for the same reason, so the route may be wrong: %s", rejectionsInARow, reason))
+	if ln.refusals++; ln.refusals < rejectionsInARow {
+		return false, ""
 	}
-	return wrong
+	return true, fmt.Sprintf("%d events in a row were rejected for the same reason, so the route may be wrong: %s", rejectionsInARow, reason)
 }
 
 // backoff is the pause after a number of failures in a row: 1 s, doubled with
