@@ -99,7 +99,7 @@ func (p *publisher) show(src source, delimiter rune, plan columnPlan) {
 	p.shown[src.name] = true
 	w := p.app.stderr
 	name := map[rune]string{',': "comma", ';': "semicolon", '\t': "tab"}[delimiter]
-	fmt.Fprintf(w, "%s: %d columns, separated by %s\n", src.name, len(plan.columns), name)
+	fmt.Fprintf(w, "%s: %d columns, separated by %s\n", clean(src.name), len(plan.columns), name)
 	for _, c := range plan.columns {
 		to := "dropped"
 		if len(c.to) > 0 {

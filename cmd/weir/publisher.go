@@ -79,7 +79,7 @@ func drawPublished(w io.Writer, all []published, skipped bool) {
 	}
 	fmt.Fprintln(w)
 	for _, f := range all {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d", f.File, f.Events, f.Published, f.Duplicates, f.Failed)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d", clean(f.File), f.Events, f.Published, f.Duplicates, f.Failed)
 		if skipped {
 			fmt.Fprintf(w, "\t%d", f.Skipped)
 		}
@@ -188,7 +188,7 @@ func (p *publisher) fail(m message, err error, f *published) error {
 	if _, ok := errors.AsType[misfit](err); ok {
 		if p.refused.n < mostRefused {
 			p.clear()
-			fmt.Fprintf(p.app.stderr, "weir: %s: %v\n", m.place, err)
+			fmt.Fprintf(p.app.stderr, "weir: %s: %s\n", clean(m.place), clean(err.Error()))
 			f.Refused = append(f.Refused, refusal{Place: m.place, Reason: err.Error()})
 		}
 		return p.refused.add(m, err)
@@ -311,7 +311,7 @@ func (p *publisher) progress(src source, f *published, end int64) {
 		percent = fmt.Sprintf("%d %%, ", min(100, 100*end/src.size))
 	}
 	each := float64(p.done) / max(time.Since(p.began).Seconds(), .001)
-	fmt.Fprintf(p.app.stderr, "\r%s: %s%d published, %d duplicates, %d failed, %.0f a second \x1b[K", src.name, percent, f.Published, f.Duplicates, f.Failed, each)
+	fmt.Fprintf(p.app.stderr, "\r%s: %s%d published, %d duplicates, %d failed, %.0f a second \x1b[K", clean(src.name), percent, f.Published, f.Duplicates, f.Failed, each)
 }
 
 // clear takes the progress away.

@@ -113,7 +113,7 @@ func (l layout) folder(root string, passed func(name string), own []string) ([]s
 
 // passOver tells of a file in a folder that is not read.
 func (a *app) passOver(name string) {
-	fmt.Fprintf(a.stderr, "weir: %s: passed over; events are in .json, .ndjson, .jsonl, .csv and .tsv\n", name)
+	fmt.Fprintf(a.stderr, "weir: %s: passed over; events are in .json, .ndjson, .jsonl, .csv and .tsv\n", clean(name))
 }
 
 // open opens a file. A read of standard input ends with the command: a terminal

@@ -94,6 +94,28 @@ func TestPublishReadsAPipeOnce(t *testing.T) {
 	}
 }
 
+// TestPublishCommandsNoTerminal publishes a folder from elsewhere, whose names hold
+// commands to a terminal.
+func TestPublishCommandsNoTerminal(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "sales")
+	p.broker(t)
+	dir := filepath.Join(filepath.Dir(p.yaml), "exports")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const title = "\x1b]0;x\a"
+	p.file(t, "exports/a"+title+".csv", "ID,No"+title+"te,b"+title, "1,\x1b[2J,2", "2,x", "3,\"x\"\x1b[2J,3")
+	p.file(t, "exports/b"+title, "x")
+	stdout, stderr, err := weir(t.Context(), p.env, "publish", "--source", "/list", "--map", "data.n:number=b"+title, dir, "-c", p.yaml)
+	if err == nil || !strings.Contains(err.Error(), "2 of 3 events were not published") {
+		t.Errorf("got %v, want that two of three were not published", err)
+	}
+	if strings.ContainsAny(stdout+stderr, "\x1b\a") {
+		t.Errorf("got %q, want no commands to a terminal", stdout+stderr)
+	}
+}
+
 func TestPublishFlags(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, "sales")
