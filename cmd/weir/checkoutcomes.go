@@ -69,7 +69,7 @@ func (c *checklist) stoppedOutcomes(ctx context.Context, b *broker.Broker, cfg *
 		}
 	}
 	for _, name := range lanes {
-		c.add(checkWarn, "outcomes of "+name, "nothing, if that is meant: with an address they go on where they ended, as far as 30 days reach",
+		c.add(checkWarn, "outcomes of "+name, "nothing, if that is meant: with an address they go on where they ended, as far back as outcomes.keep",
 			"they went to an address once and do no more")
 	}
 }

@@ -88,8 +88,8 @@ func TestH25AHostWithAnotherClockIsNotReady(t *testing.T) {
 	stop() // or it would look again
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { health(w, s.ready()) }))
 	t.Cleanup(srv.Close)
-	if got := s.keep(); got != keepEvents {
-		t.Errorf("events are kept for %v, want %v", got, keepEvents)
+	if got, want := s.keep(), 7*24*time.Hour; got != want {
+		t.Errorf("events are kept for %v, want %v", got, want)
 	}
 	now := time.Now()
 	s.observe(consumer.Sample{Sent: now, Received: now, Shown: now.Add(-time.Hour)})
@@ -106,7 +106,7 @@ func TestH25AHostWithAnotherClockIsNotReady(t *testing.T) {
 		!strings.Contains(problem.Detail, "this machine's clock is 1h0m0s ahead of the broker's") {
 		t.Errorf("got status %d, %s, %v; want that it is not ready, and why", resp.StatusCode, body, err)
 	}
-	if got := s.keep(); got < 10*keepEvents {
+	if got := s.keep(); got < 10*s.cfg.Events.Keep {
 		t.Errorf("events are kept for %v, want for ever", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/contact"
+	"github.com/weirhq/weir/internal/contact/register"
 	"github.com/weirhq/weir/schema"
 )
 
@@ -52,11 +53,11 @@ func (n personNames) person(region string) (contact.Person, error) {
 	if n.Lead != "" {
 		return contact.Lead(n.Lead), nil
 	}
-	p, err := contact.ParsePerson(n.Person, region)
+	p, err := register.ParsePerson(n.Person, region)
 	if err != nil {
-		return p, usageError{fmt.Errorf("--person: %w", err)}
+		return contact.Person{}, usageError{fmt.Errorf("--person: %w", err)}
 	}
-	return p, nil
+	return contact.Reached(string(p)), nil
 }
 
 // mostTheirs is how many events of one person a command takes on at a time.

@@ -103,6 +103,25 @@ func TestEventsOfAPersonAreWithdrawn(t *testing.T) {
 	}
 }
 
+// TestWhatMayBeSent says which of a person's events are still to be withdrawn.
+func TestWhatMayBeSent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		state         consumer.State
+		ordered, want bool
+	}{
+		{consumer.Absent, false, true}, {consumer.Waiting, false, true}, {consumer.Started, false, true},
+		{consumer.Dead, false, false}, {consumer.Dead, true, true}, {consumer.Doubt, false, false}, {consumer.Doubt, true, true},
+		{consumer.Created, false, false}, {consumer.Ended, true, false}, {consumer.Cancelled, true, false},
+		{consumer.Expired, false, false}, {consumer.Suppressed, false, false},
+	} {
+		s := sought{now: consumer.Intent{State: tt.state}, ordered: tt.ordered}
+		if got := s.unsent(); got != tt.want {
+			t.Errorf("%q, ordered %v: got %v, want %v", tt.state, tt.ordered, got, tt.want)
+		}
+	}
+}
+
 func TestPersonNamesAreChecked(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, "sales", "support")

@@ -76,7 +76,7 @@ func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s 
 		if err != nil {
 			return nil, err
 		}
-		bc = broker.Config{URL: s.embedded.URL(), Token: s.embedded.Token()}
+		bc = broker.Config{URL: s.embedded.URL(), Token: s.embedded.Token(), KeepOutcomes: cfg.Outcomes.Keep}
 		bc.Room, lc.MaxBytes = s.embedded.Room()
 	} else {
 		bc = brokerConfig(cfg)
@@ -253,16 +253,13 @@ func (s *service) lanes() []string {
 	return names
 }
 
-// keepEvents is how long an event that is done stays in its stream.
-const keepEvents = 7 * 24 * time.Hour
-
 // keep is how long events are kept: for ever while nobody can tell how old they
 // are. For want of room those that are done are removed all the same.
 func (s *service) keep() time.Duration {
 	if s.clock.Trusted() != nil {
 		return 100 * 365 * 24 * time.Hour
 	}
-	return keepEvents
+	return s.cfg.Events.Keep
 }
 
 // trim removes old events that are done, now and then, until ctx ends. What it
@@ -296,7 +293,7 @@ func (s *service) trimAll(ctx context.Context) error {
 		}
 		err := s.broker.Trim(ctx, lane, s.keep())
 		if err == nil && s.clock.Trusted() == nil {
-			err = s.prune(ctx, lane, time.Now())
+			err = errors.Join(s.prune(ctx, lane, time.Now()), s.dropOld(ctx, lane, time.Now()))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("lane %s: %w", lane, err))
@@ -355,7 +352,7 @@ func brokerConfig(cfg *config.Config) broker.Config {
 		URL: strings.Join(b.URLs, ","), Creds: b.Creds, NKey: b.NKey,
 		User: b.User, Password: b.Password, Token: b.Token,
 		CA: b.TLS.CA, Cert: b.TLS.Cert, Key: b.TLS.Key,
-		Domain: b.Domain, Replicas: b.Replicas, AckWait: b.AckWait,
+		Domain: b.Domain, Replicas: b.Replicas, AckWait: b.AckWait, KeepOutcomes: cfg.Outcomes.Keep,
 	}
 }
 
@@ -372,7 +369,7 @@ func connect(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (*broke
 		return nil, err
 	}
 	return broker.Connect(ctx, lg, broker.Config{
-		URL: url, Token: token, Room: broker.Room{Undelivered: undeliveredRoom(cfg)},
+		URL: url, Token: token, Room: broker.Room{Undelivered: undeliveredRoom(cfg)}, KeepOutcomes: cfg.Outcomes.Keep,
 	})
 }
 

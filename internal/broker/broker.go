@@ -39,6 +39,9 @@ type Config struct {
 	AckWait   time.Duration // after which an unanswered delivery is repeated; default 60 s
 	Room      Room
 	LaneQuota int64 // messages of one lane that WEIR_EVENTS may hold; default 1,000,000
+	// KeepOutcomes is how long WEIR_OUTCOMES has them, at least 24 h, for which it
+	// knows a repetition; default 30 days.
+	KeepOutcomes time.Duration
 }
 
 // Room is how many bytes each stream may hold. What does not fit is refused, so
@@ -59,6 +62,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
 	cfg.AckWait = cmp.Or(cfg.AckWait, time.Minute)
 	cfg.LaneQuota = cmp.Or(cfg.LaneQuota, 1_000_000)
+	cfg.KeepOutcomes = cmp.Or(cfg.KeepOutcomes, 30*24*time.Hour)
 	cfg.Room.Events = cmp.Or(cfg.Room.Events, 2<<30)
 	cfg.Room.Outcomes = cmp.Or(cfg.Room.Outcomes, 512<<20)
 	cfg.Room.Dead = cmp.Or(cfg.Room.Dead, 512<<20)

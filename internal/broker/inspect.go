@@ -284,6 +284,9 @@ func (in *inspection) settings(name string, info *jetstream.StreamInfo, err erro
 	if tooWide(info.Config) {
 		in.warn("stream "+name, restart, "subjects is %v: it confirms events on subjects that no lane reads", info.Config.Subjects)
 	}
+	if keep := in.b.cfg.KeepOutcomes; name == StreamOutcomes && info.Config.MaxAge != keep {
+		in.warn("stream "+name, restart, "max_age is %v, and outcomes.keep is %v", info.Config.MaxAge, keep)
+	}
 	if need := in.readers(name); info.Config.MaxConsumers > 0 && info.Config.MaxConsumers < need {
 		in.problem("stream "+name, "a stream's max_consumers cannot be changed: make it anew", "max_consumers is %d, and %d are needed", info.Config.MaxConsumers, need)
 	}

@@ -197,6 +197,17 @@ func TestInspectNamesEachWrongSetting(t *testing.T) {
 			prepare: func(t *testing.T, b *broker.Broker) { provisioned(t, b); widen(t, b) },
 			want:    "warning stream WEIR_EVENTS: subjects is [weir.events.>]: it confirms events on subjects that no lane reads; start weir serve again",
 		},
+		"outcomes are kept for another time": {
+			prepare: func(t *testing.T, b *broker.Broker) {
+				provisioned(t, b)
+				cfg := config(t, b, broker.StreamOutcomes)
+				cfg.MaxAge = 48 * time.Hour
+				if _, err := b.JetStream().UpdateStream(t.Context(), cfg); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: "warning stream WEIR_OUTCOMES: max_age is 48h0m0s, and outcomes.keep is 720h0m0s; start weir serve again",
+		},
 		"events that no lane reads": {
 			prepare: func(t *testing.T, b *broker.Broker) { provisioned(t, b); stray(t, b) },
 			want:    "problem subjects: events were confirmed that no lane reads, on weir.events.Acme (1), weir.events.acme-sales.hihg (2); publish them again",

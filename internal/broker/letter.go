@@ -244,6 +244,27 @@ func (b *Broker) Letters(ctx context.Context, state consumer.State, lane string)
 	}
 }
 
+// OldLetters yields a lane's dead letters that were kept before a time, by the
+// broker's clock, the oldest first, and ends with the first that is younger.
+func (b *Broker) OldLetters(ctx context.Context, lane string, before time.Time) iter.Seq2[consumer.Letter, error] {
+	return func(yield func(consumer.Letter, error) bool) {
+		filter, err := letterSubject(consumer.Dead, lane, "*")
+		if err = errors.Join(checkLane(lane), err); err != nil {
+			yield(consumer.Letter{}, fmt.Errorf("old letters: %w", err))
+			return
+		}
+		for m, err := range b.walk(ctx, StreamDead, filter, 1) {
+			if err != nil {
+				yield(consumer.Letter{}, fmt.Errorf("old letters: %w", err))
+				return
+			}
+			if !m.Time.Before(before) || !yield(newLetter(consumer.Dead, m)) {
+				return
+			}
+		}
+	}
+}
+
 // walk yields a stream's messages on a subject from a sequence on, each as its
 // leader has it, until the leader has no more.
 func (b *Broker) walk(ctx context.Context, stream, filter string, from uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {

@@ -41,7 +41,7 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 		Name: StreamOutcomes, Subjects: []string{"weir.outcomes.>"},
 		Description: "Weir: what became of each event",
 		Discard:     jetstream.DiscardOld, MaxMsgsPerSubject: -1, MaxBytes: b.cfg.Room.Outcomes,
-		MaxAge: 30 * 24 * time.Hour, Duplicates: 24 * time.Hour, AllowDirect: true,
+		MaxAge: b.cfg.KeepOutcomes, Duplicates: 24 * time.Hour, AllowDirect: true,
 	}, {
 		Name: StreamDead, Subjects: []string{"weir.dead.>", "weir.doubt.>"},
 		Description: "Weir: dead letters and events in doubt",
@@ -84,8 +84,8 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 
 // Provision creates the streams that are missing and checks those that exist.
 // A setting that would break a promise is an error that names stream and field;
-// all of them are reported at once. Room and quota are set to what the
-// configuration says, but never below what is in use. An older Weir's WEIR_EVENTS
+// all of them are reported at once. Room, quota and how long outcomes are kept are
+// set to what the configuration says, but never below what is in use. An older Weir's WEIR_EVENTS
 // takes no more subjects afterwards than it should; what they hold stays (see
 // Strays).
 func (b *Broker) Provision(ctx context.Context) error {
@@ -158,7 +158,7 @@ func check(got, want jetstream.StreamConfig) error {
 	complain(got.DiscardNewPerSubject != want.DiscardNewPerSubject, "discard_new_per_subject", got.DiscardNewPerSubject, want.DiscardNewPerSubject)
 	complain(got.MaxMsgs > 0, "max_msgs", got.MaxMsgs, "unlimited")
 	complain(got.MaxBytes > 0 && want.MaxBytes < 0, "max_bytes", got.MaxBytes, "unlimited")
-	complain(got.MaxAge != want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
+	complain(want.Name != StreamOutcomes && got.MaxAge != want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
 	complain(got.Duplicates < want.Duplicates, "duplicate_window", got.Duplicates, want.Duplicates)
 	complain(want.Name != StreamEvents && got.MaxMsgsPerSubject != want.MaxMsgsPerSubject, "max_msgs_per_subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
 	complain(got.AllowDirect && !want.AllowDirect, "allow_direct", got.AllowDirect, want.AllowDirect)
@@ -180,13 +180,13 @@ func tooWide(cfg jetstream.StreamConfig) bool {
 	return cfg.Name == StreamEvents && slices.Equal(cfg.Subjects, []string{"weir.events.>"})
 }
 
-// resize sets room and quota of an existing stream, and narrows its subjects. The broker would make room
-// by dropping messages, so what is in use, and an eighth of head room, is never
+// resize sets room, quota and age of an existing stream, and narrows its subjects.
+// The broker would make room by dropping messages, so what is in use, and an eighth of head room, is never
 // given up: a stream that was full, and was given more, keeps it.
 func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.StreamConfig) error {
 	info := s.CachedInfo()
 	cfg := info.Config
-	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject && !tooWide(cfg) {
+	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject && cfg.MaxAge == plan.MaxAge && !tooWide(cfg) {
 		return nil
 	}
 	if used := int64(min(info.State.Bytes, 1<<62)); plan.MaxBytes > 0 && used > plan.MaxBytes-plan.MaxBytes/8 {
@@ -204,9 +204,9 @@ func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.
 			plan.MaxMsgsPerSubject = cfg.MaxMsgsPerSubject
 		}
 	}
-	cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject = plan.Subjects, plan.MaxBytes, plan.MaxMsgsPerSubject
+	cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject, cfg.MaxAge = plan.Subjects, plan.MaxBytes, plan.MaxMsgsPerSubject, plan.MaxAge
 	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-		err = fmt.Errorf("set subjects to %v, max_bytes to %d and max_msgs_per_subject to %d: %w", cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject, err)
+		err = fmt.Errorf("set subjects to %v, max_bytes to %d, max_msgs_per_subject to %d and max_age to %v: %w", cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject, cfg.MaxAge, err)
 		return b.explain(ctx, err, plan.MaxBytes-max(0, info.Config.MaxBytes))
 	}
 	return nil

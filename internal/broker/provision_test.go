@@ -105,6 +105,25 @@ func TestRoomChanges(t *testing.T) {
 	}
 }
 
+// TestOutcomesAreKeptAsLongAsTheyAreToBe changes for how long, of a stream that is there.
+func TestOutcomesAreKeptAsLongAsTheyAreToBe(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	b := connect(t, e, broker.Config{})
+	if got, want := config(t, b, broker.StreamOutcomes).MaxAge, 30*24*time.Hour; got != want {
+		t.Errorf("by default: got %v, want %v", got, want)
+	}
+	for _, keep := range []time.Duration{48 * time.Hour, 60 * 24 * time.Hour} {
+		b = connect(t, e, broker.Config{KeepOutcomes: keep})
+		if got := config(t, b, broker.StreamOutcomes).MaxAge; got != keep {
+			t.Errorf("changed: got %v, want %v", got, keep)
+		}
+	}
+	if got := config(t, b, broker.StreamEvents).MaxAge; got != 0 {
+		t.Errorf("events: got a max_age of %v, want none", got)
+	}
+}
+
 func config(t *testing.T, b *broker.Broker, stream string) jetstream.StreamConfig {
 	t.Helper()
 	s, err := b.JetStream().Stream(t.Context(), stream)

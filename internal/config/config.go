@@ -16,7 +16,11 @@ type Config struct {
 	Gateway Gateway
 	Admin   Admin
 	Ledger  Ledger
-	Blocks  Blocks
+	// Events, Dead and Outcomes say how long what is done is kept.
+	Events   Events
+	Dead     Dead
+	Outcomes ToldOutcomes
+	Blocks   Blocks
 	// Catalog holds the schemas of event data: the built-in ones and the file's own.
 	Catalog *schema.Catalog
 	// Accounts are those of the accounts list, then those that lanes carry in

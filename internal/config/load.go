@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -21,15 +20,18 @@ const maxFile = 1 << 20
 
 // file is weir.yaml as it is written.
 type file struct {
-	Broker   *brokerBlock `yaml:"broker"`
-	Embedded *Embedded    `yaml:"embedded"`
-	Gateway  *Gateway     `yaml:"gateway"`
-	Admin    Admin        `yaml:"admin"`
-	Ledger   *Ledger      `yaml:"ledger"`
-	Blocks   *Blocks      `yaml:"do_not_contact"`
-	Schemas  []Schema     `yaml:"schemas"`
-	Accounts []Account    `yaml:"accounts"`
-	Lanes    []laneBlock  `yaml:"lanes"`
+	Broker   *brokerBlock  `yaml:"broker"`
+	Embedded *Embedded     `yaml:"embedded"`
+	Gateway  *Gateway      `yaml:"gateway"`
+	Admin    Admin         `yaml:"admin"`
+	Ledger   *Ledger       `yaml:"ledger"`
+	Events   *Events       `yaml:"events"`
+	Dead     *Dead         `yaml:"dead"`
+	Outcomes *ToldOutcomes `yaml:"outcomes"`
+	Blocks   *Blocks       `yaml:"do_not_contact"`
+	Schemas  []Schema      `yaml:"schemas"`
+	Accounts []Account     `yaml:"accounts"`
+	Lanes    []laneBlock   `yaml:"lanes"`
 }
 
 // Load reads and checks the file at path. A file that was read but is not
@@ -178,13 +180,7 @@ func (d *decoder) unreadable(err error) {
 func (d *decoder) assemble(f *file) *Config {
 	cfg := &Config{Admin: f.Admin}
 	d.checkAdmin(f.Admin)
-	if f.Ledger == nil {
-		f.Ledger = &Ledger{}
-		f.Ledger.defaults()
-	}
-	// Outcomes, by which the ledger is checked, are kept for 30 days.
-	within(d, "ledger.keep", f.Ledger.Keep, 35*24*time.Hour, 10*365*24*time.Hour)
-	cfg.Ledger = *f.Ledger
+	d.keeps(f, cfg)
 	if f.Blocks != nil {
 		d.checkBlocks(f.Blocks)
 		cfg.Blocks = *f.Blocks
@@ -209,5 +205,6 @@ func (d *decoder) assemble(f *file) *Config {
 	}
 	cfg.Catalog = d.catalog(f.Schemas)
 	cfg.Accounts = d.accounts(f)
+	d.checkDeliveries(cfg)
 	return cfg
 }

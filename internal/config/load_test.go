@@ -82,6 +82,8 @@ func TestParseFillsInDefaults(t *testing.T) {
 	want := &config.Config{
 		Embedded: &config.Embedded{Dir: "weir-data", Listen: "127.0.0.1:0"},
 		Ledger:   config.Ledger{Keep: 2160 * time.Hour},
+		Events:   config.Events{Keep: 168 * time.Hour},
+		Outcomes: config.ToldOutcomes{Keep: 720 * time.Hour},
 		Accounts: []config.Account{{
 			Name: "acme", Settings: defaults(),
 			Lanes: []config.Lane{{
@@ -114,6 +116,9 @@ broker:
   monitors: ["http://127.0.0.1:8222", "https://b.example/nats"]
 admin: {listen: "LocalHost:8092"}
 ledger: {keep: 1000h}
+events: {keep: 96h}
+dead: {keep: 2000h}
+outcomes: {keep: 200h}
 lanes:
   - name: acme-sales
     label: Acme, Verkauf
@@ -148,6 +153,7 @@ lanes:
 		},
 		Admin:  config.Admin{Listen: "LocalHost:8092"},
 		Ledger: config.Ledger{Keep: 1000 * time.Hour},
+		Events: config.Events{Keep: 96 * time.Hour}, Dead: config.Dead{Keep: 2000 * time.Hour}, Outcomes: config.ToldOutcomes{Keep: 200 * time.Hour},
 		Accounts: []config.Account{{
 			Name: "acme-sales",
 			Settings: config.Settings{

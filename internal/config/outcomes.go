@@ -54,7 +54,7 @@ func (d *decoder) checkOutcomes(path string, o *Outcomes) {
 		d.oneOf(at, o.Kinds[i], consumer.OutcomeKinds()...)
 	}
 	within(d, path+".timeout", o.Timeout, time.Second, time.Minute)
-	// The stream forgets after 30 days.
+	// The stream forgets after outcomes.keep: see checkDeliveries.
 	within(d, path+".give_up", o.GiveUp, time.Minute, 20*24*time.Hour)
 }
 

@@ -68,6 +68,20 @@ func TestOutcomesSecretInAFile(t *testing.T) {
 	}
 }
 
+// TestOutcomesAreKeptWhileTheyAreTried refuses to try an outcome that is gone.
+func TestOutcomesAreKeptWhileTheyAreTried(t *testing.T) {
+	t.Parallel()
+	text := "outcomes: {keep: 95h}\n" + withOutcomes(t, "{url: 'https://a.example', secret: {env: SIGNING}}")
+	_, err := config.Parse("weir.yaml", []byte(text), signingEnv)
+	const want = "weir.yaml:1:12: outcomes.keep: must be at least a day above outcomes.give_up of lane acme, which is 72h"
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := config.Parse("weir.yaml", []byte(strings.Replace(text, "95h", "96h", 1)), signingEnv); err != nil {
+		t.Errorf("a day above: got %v, want no error", err)
+	}
+}
+
 func TestOutcomesProblems(t *testing.T) {
 	t.Parallel()
 	const path = "weir.yaml:6:5: lanes[0].outcomes"

@@ -216,6 +216,15 @@ func TestProblems(t *testing.T) {
 			"weir.yaml:1:42: broker.system.creds: the file that is named here does not exist")},
 		{"a short memory", "lanes:", "ledger: {keep: 240h}\nlanes:",
 			"weir.yaml:1:10: ledger.keep: must be between 840h and 87600h"},
+		{"forgotten at once", "lanes:", "events: {keep: 1h}\noutcomes: {keep: 1h}\ndead: {keep: 1h}\nlanes:", lines(
+			"weir.yaml:1:10: events.keep: must be between 96h and 87600h",
+			"weir.yaml:2:12: outcomes.keep: must be between 48h and 87600h",
+			"weir.yaml:3:8: dead.keep: must be between 24h and 87600h")},
+		{"kept for longer than the ledger knows", "lanes:", "events: {keep: 2137h}\noutcomes: {keep: 2041h}\nlanes:", lines(
+			"weir.yaml:1:10: events.keep: must be at least a day below ledger.keep, which is 2160h",
+			"weir.yaml:2:12: outcomes.keep: must be at least five days below ledger.keep, which is 2160h")},
+		{"a ledger that forgets sooner", "lanes:", "ledger: {keep: 840h}\noutcomes: {keep: 721h}\nlanes:",
+			"weir.yaml:2:12: outcomes.keep: must be at least five days below ledger.keep, which is 840h"},
 		{"a key that could be guessed", "lanes:", "do_not_contact: {key: {env: SHORT}}\nlanes:",
 			"weir.yaml:1:18: do_not_contact.key: must have 16 to 256 characters"},
 		{"public listener", "lanes:", "admin: {listen: 0.0.0.0:8092}\nlanes:",

@@ -3,15 +3,11 @@ package contact
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/mail"
 	"regexp"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
-
-	"github.com/weirhq/weir/schema"
 )
 
 // Person is somebody whose events are looked for: by a number, an e-mail address, or
@@ -22,29 +18,13 @@ type Person struct {
 	lead    string
 }
 
-// ParsePerson reads a number or an e-mail address as a person writes it. A number
-// without a country is one of the region, such as DE; where that is empty, it is an
-// error. No error repeats the text.
-func ParsePerson(text, region string) (Person, error) {
-	text = strings.TrimSpace(text)
-	switch {
-	case text == "":
-		return Person{}, errors.New("there is neither a number nor an e-mail address")
-	case strings.Contains(text, "@"):
-		if parsed, err := mail.ParseAddress(text); err != nil || parsed.Address != text || len(text) > 254 {
-			return Person{}, errors.New("this is no e-mail address such as ada@example.com")
-		}
-		return Person{address: strings.ToLower(text)}, nil
-	case !written.MatchString(text):
-		return Person{}, errors.New("this is neither a number such as +14155550123 nor an e-mail address")
-	case !strings.HasPrefix(text, "+") && region == "":
-		return Person{}, fmt.Errorf("the number %s names no country; write it like +14155550123", schema.MaskNumber(text))
+// Reached returns the person who has a number in international form, or an e-mail
+// address.
+func Reached(by string) Person {
+	if strings.Contains(by, "@") {
+		return Person{address: strings.ToLower(by)}
 	}
-	number, err := phonenumbers.Parse(text, region)
-	if err != nil || !phonenumbers.IsPossibleNumber(number) {
-		return Person{}, fmt.Errorf("%s is no number that could be called", schema.MaskNumber(text))
-	}
-	return Person{number: phonenumbers.Format(number, phonenumbers.E164)}, nil
+	return Person{number: by}
 }
 
 // Lead returns the person who has this id as a lead.
@@ -149,7 +129,7 @@ func (p Person) hasNumber(text, region string) bool {
 			return true
 		}
 	}
-	return strings.TrimPrefix(digits(text), "00") == p.number[1:]
+	return "+"+strings.TrimPrefix(digits(text), "00") == p.number
 }
 
 // digits are those of a written number.

@@ -1,48 +1,16 @@
 package contact_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/weirhq/weir/internal/contact"
 )
 
-func TestPersonIsRead(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ text, region, want string }{
-		{" +1 (415) 555-0101 ", "", ""},
-		{"0171 5550101", "DE", ""},
-		{"Ada@Example.com", "", ""},
-		{"", "", "neither a number nor an e-mail address"},
-		{"0171 5550101", "", "…01 names no country"},
-		{"+1415555010", "", "…10 is no number that could be called"},
-		{"+1 415 555 0101 ext 3", "", "neither a number such as"},
-		{"Ada <ada@example.com>", "", "no e-mail address"},
-		{"@", "", "no e-mail address"},
-		{"ada", "", "neither a number such as"},
-	} {
-		_, err := contact.ParsePerson(tt.text, tt.region)
-		switch {
-		case tt.want == "" && err != nil:
-			t.Errorf("%q: got error %v, want none", tt.text, err)
-		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-			t.Errorf("%q: got error %v, want one with %q", tt.text, err, tt.want)
-		}
-	}
-}
-
 // TestPersonIsFound looks for people in data. Whom a note speaks of is not whom the
 // event is of.
 func TestPersonIsFound(t *testing.T) {
 	t.Parallel()
-	person := func(text string) contact.Person {
-		p, err := contact.ParsePerson(text, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	ana, bert, ada := person("+14155550101"), person("+491715550101"), person("Ada@example.com")
+	ana, bert, ada := contact.Reached("+14155550101"), contact.Reached("+491715550101"), contact.Reached("Ada@example.com")
 	for _, tt := range []struct {
 		name   string
 		who    contact.Person

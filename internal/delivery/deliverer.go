@@ -265,7 +265,7 @@ func (d *Deliverer) send(ctx, sending context.Context, it *item) error {
 }
 
 // fill reads an item's body if it is not here, and reports whether it is there
-// still: the stream forgets after 30 days, and when it is full.
+// still: the stream forgets after outcomes.keep, and when it is full.
 func (d *Deliverer) fill(ctx context.Context, it *item) (bool, error) {
 	if it.body != nil {
 		return true, nil
