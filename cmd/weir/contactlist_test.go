@@ -68,9 +68,10 @@ func TestWhoIsBlockedIsNotCalled(t *testing.T) {
 		await(t, patience, "lead "+tt.id+" of "+tt.lane, func() bool { return p.state(t, tt.lane, tt.id).State == tt.want })
 	}
 	in := p.state(t, "support", "2")
-	if want := "This person must not be contacted by this lane: blocked on " + time.Now().UTC().Format(time.DateOnly) + " by ana: no"; in.Class != "contact" || in.Reason != want {
-		t.Errorf("reason: got %s %q, want contact %q", in.Class, in.Reason, want)
+	if in.Class != "contact" {
+		t.Errorf("class: got %s, want contact", in.Class)
 	}
+	contains(t, in.Reason, "This person must not be contacted by this lane: blocked on 20", " by ana: no")
 	for _, c := range p.sim.Conversations() {
 		if c.Number == "+14155550101" {
 			t.Errorf("somebody who is blocked was called: %+v", c)

