@@ -25,7 +25,8 @@ type candidate struct {
 	intent  Intent
 	rev     uint64
 	request Request
-	rule    Rule // when it may be sent; nil: at any time
+	life    lifetime
+	rule    Rule // when it may be sent within that; nil: at any time
 	digest  string
 	replay  *Replay // the person's order to send, where the intent is dead or in doubt
 	redial  bool    // the event asks that its person be contacted once more
@@ -137,32 +138,43 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 	}
 	replay := ln.order(m.Origin())
+	life, untold := ln.lifetime(ev, in, m.Origin(), replay)
+	if refusal == nil {
+		refusal = untold
+	}
 	switch in.State {
 	case Absent, Waiting:
 		if digest != in.Digest { // what a correction has replaced: another message stands for the event
 			return nil, &in, nil
 		}
 		if refusal == nil && ln.doubtful(in, ev.Time(), m.Origin()) {
-			return ln.question(ctx, m, in, rev, ev)
+			return ln.question(ctx, m, in, rev, life, ev)
 		}
-		switch wait := ln.left(in, rev); {
+		wait := ln.left(in, rev)
+		if wait > 0 && refusal == nil {
+			if ruling, unsure := ln.alive(life); unsure == nil && ruling.Verdict == contactExpired {
+				done, err := ln.expire(ctx, in, rev, nil, ruling.Reason)
+				return nil, done, err
+			}
+		}
+		switch {
 		case wait > ln.e.cfg.Long && in.Later:
-			ln.postpone(ctx, m, in, rev)
+			ln.postpone(ctx, m, in, rev, life)
 			return nil, nil, nil
 		case wait > 0: // looked at now and then: a clock may be set right
 			ln.giveBack(m, min(wait, ln.e.cfg.Long), false)
 			return nil, nil, nil
 		}
-		return ln.screen(ctx, m, in, rev, nil, ev, refusal)
+		return ln.screen(ctx, m, in, rev, nil, life, ev, refusal)
 	case Dead, Doubt:
 		if replay != nil && replay.Expect != in.N {
 			replay = nil
 		}
 		switch {
 		case in.Open && (replay != nil || digest == in.Digest):
-			return ln.reopen(ctx, m, in, rev, replay, ev, refusal)
+			return ln.reopen(ctx, m, in, rev, replay, life, ev, refusal)
 		case replay != nil:
-			return ln.screen(ctx, m, in, rev, replay, ev, refusal)
+			return ln.screen(ctx, m, in, rev, replay, life, ev, refusal)
 		}
 	case Started:
 		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
@@ -170,9 +182,9 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 		switch {
 		case in.State == Waiting:
-			return ln.screen(ctx, m, in, rev, nil, ev, refusal)
+			return ln.screen(ctx, m, in, rev, nil, life, ev, refusal)
 		case in.State == Doubt && in.Open && digest == in.Digest:
-			return ln.reopen(ctx, m, in, rev, nil, ev, refusal)
+			return ln.reopen(ctx, m, in, rev, nil, life, ev, refusal)
 		}
 	}
 	return nil, &in, ln.remind(ctx, in, rev)
@@ -249,7 +261,7 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 
 // screen checks whether the event may and can be sent, and refuses it for good
 // if not.
-func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, *Intent, error) {
+func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, life lifetime, ev event.Event, refusal error) (*candidate, *Intent, error) {
 	var request Request
 	var rule Rule
 	if refusal == nil {
@@ -269,13 +281,16 @@ func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, re
 		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
 		return nil, done, err
 	}
-	c := &candidate{msg: m, intent: in, rev: rev, request: request, rule: rule, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}
+	c := &candidate{msg: m, intent: in, rev: rev, request: request, life: life, rule: rule, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}
 	switch ruling, unsure := ln.judge(c); {
 	case unsure != nil:
 		ln.hold(ctx, m, unsure)
 		return nil, nil, nil
 	case ruling.Verdict == ContactNever:
 		done, err := ln.suppress(ctx, in, rev, replay, &schema.Skip{Class: schema.ClassContact, Reason: ruling.Reason})
+		return nil, done, err
+	case ruling.Verdict == contactExpired:
+		done, err := ln.expire(ctx, in, rev, replay, ruling.Reason)
 		return nil, done, err
 	case ruling.Verdict == ContactLater:
 		return nil, nil, ln.putOff(ctx, c, ruling)

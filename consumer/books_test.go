@@ -78,6 +78,9 @@ func (b *books) post(p *process, batch consumer.Batch) {
 		if b.w.blockedFor(it.Intent) > claimAge {
 			b.fail("a byte for %s, whose person was blocked %v ago", it.Intent, b.w.blockedFor(it.Intent))
 		}
+		if life := b.w.lives[it.Intent]; !life.includes(time.Now()) {
+			b.fail("a byte for %s outside its lifetime, %v", it.Intent, life)
+		}
 	}
 	if b.lease.holder != p {
 		b.fail("H12: a byte of a process that is not the owner")
@@ -137,6 +140,13 @@ func (b *books) store(p *process, old, next consumer.Intent) {
 		forbidden := next.Class == string(schema.ClassContact) && (b.w.hours != nil && b.w.hours.forbids(next.Key) || b.w.blocked(next.Key))
 		if !forbidden && (!p.dry || next.Class != consumer.ClassDryRun || old.State != consumer.Absent && old.State != consumer.Waiting) {
 			b.fail("%s is suppressed out of %q, class %q, by a process that sends", id, old.State, next.Class)
+		}
+		if len(b.w.made[next.Key]) > 0 {
+			b.fail("%s was sent, and the ledger says that it was not", id)
+		}
+	case consumer.Expired:
+		if life := b.w.lives[next.Key]; !life.over(time.Now()) {
+			b.fail("%s is expired, and is not over: %v", id, life)
 		}
 		if len(b.w.made[next.Key]) > 0 {
 			b.fail("%s was sent, and the ledger says that it was not", id)
@@ -216,6 +226,8 @@ func (b *books) durable(in consumer.Intent) bool {
 		return in.Settled() && kept && heard("doubt")
 	case consumer.Suppressed:
 		return heard("suppressed")
+	case consumer.Expired:
+		return heard("expired")
 	case consumer.Cancelled:
 		return heard("cancelled") || in.Claims > 0 // of a drop: told after it, by whoever decided
 	case consumer.Waiting:

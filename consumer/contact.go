@@ -48,4 +48,6 @@ type Ruling struct {
 	Verdict Ruled
 	Until   time.Time // ContactLater: when it may be
 	Reason  string    // for a person; of ContactNow none
+
+	cause string // of the wait; empty: causeWindow
 }

@@ -221,7 +221,7 @@ func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
 		return false // a webhook may be about to show that it was created
 	}
 	step := Step{
-		Kind: StepClaim, Nonce: uuid.NewString(), Channel: c.request.Channel,
+		Kind: StepClaim, Born: c.life.born, Nonce: uuid.NewString(), Channel: c.request.Channel,
 		Print: printOf(c.intent.Key, c.request.Pair), Reason: "sending",
 	}
 	if o := c.msg.Origin(); o.Intent == "" {

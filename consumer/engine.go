@@ -85,10 +85,13 @@ type LaneConfig struct {
 	DoubtLimit int  // more open doubts within 10 minutes pause the lane; 0: never
 	Resend     bool // a doubt settles itself: needs AccountConfig.TakesID
 	Attempts   int  // requests of one event that may end in doubt before a person is asked; 5
-	JoinToken  bool // the outcome carries what a browser needs to join
-	Dry        bool // nothing is sent (see rehearse)
-	Routes     *schema.Routes
-	Contact    Contact // who may be contacted, and when; nil: anybody, at any time
+	// Fresh is how long after it was published, or after its notbefore, an event may
+	// be sent; zero: for ever.
+	Fresh     time.Duration
+	JoinToken bool // the outcome carries what a browser needs to join
+	Dry       bool // nothing is sent (see rehearse)
+	Routes    *schema.Routes
+	Contact   Contact // who may be contacted, and when; nil: anybody, at any time
 	// Channels are those that the routes can ask for; nil if that cannot be told
 	// before an event is read.
 	Channels []string

@@ -53,6 +53,8 @@ type Intent struct {
 	Later     bool      // waiting: its event is postponed, and no message is left in its stream
 	Sequence  uint64    // of its event in the lane's stream; 0 if it came in another way
 
+	Born time.Time // when its event was published, or ordered to be sent again by a person; zero: not known
+
 	Source, ID, Type string // of the event; Source and ID are empty if it had none
 	Digest           string // of type and data: schema.Digest
 	Former           string // Digest before a person corrected the event

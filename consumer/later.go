@@ -13,10 +13,11 @@ import (
 // The sweep looks for events whose time passed and that did not come.
 
 // postpone hands an event to the broker until its time, and acknowledges its
-// message.
-func (ln *lane) postpone(ctx context.Context, m Message, in Intent, rev uint64) {
+// message. One that expires before that comes when it does, to be told of.
+func (ln *lane) postpone(ctx context.Context, m Message, in Intent, rev uint64, life lifetime) {
+	at := earlier(ln.e.delivery(ln.left(in, rev)), life.until)
 	ln.keepUntil(ctx, m, Postponed{
-		Lane: in.Lane, Intent: in.Key, N: in.N, At: ln.e.delivery(ln.left(in, rev)), Header: m.Header(), Data: m.Data(),
+		Lane: in.Lane, Intent: in.Key, N: in.N, At: at, Header: m.Header(), Data: m.Data(),
 	})
 }
 

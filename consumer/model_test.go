@@ -68,6 +68,7 @@ type world struct {
 
 	hours  *hours                        // when people may be contacted; nil: at any time
 	listed func(intent string) time.Time // from when on its person must not be contacted; zero: never; nil: nobody
+	lives  map[string]span               // when an intent's event may be sent; none: at any time
 	chance *chance                       // nil: nothing goes wrong by itself
 	books  *books                        // nil: nobody looks at each step
 }
@@ -492,7 +493,7 @@ func (p *process) Postpone(_ context.Context, l consumer.Postponed) error {
 // addDue puts a message of Weir's own into the due queue. The caller holds mu.
 func (w *world) addDue(r *record) {
 	w.dueSeq++
-	r.seq, r.key = w.dueSeq, r.intent
+	r.seq, r.key, r.published = w.dueSeq, r.intent, r.ready
 	w.due.msgs = append(w.due.msgs, r)
 	w.due.stir()
 }

@@ -43,7 +43,7 @@ func (ln *lane) heal(c *candidate, in Intent, r Result, m meaning) {
 // conversation is found, its id is to be sent again (a candidate), it has to
 // wait, or it is parked. Where a person ordered it to be sent again, it is looked
 // for all the same (H10).
-func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, ev event.Event, refusal error) (*candidate, *Intent, error) {
+func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, life lifetime, ev event.Event, refusal error) (*candidate, *Intent, error) {
 	ln.unsettled(in.Key)
 	now := time.Now()
 	blind, trouble := ln.a.blind(now)
@@ -55,7 +55,7 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 		ln.giveBack(m, wait, false)
 		return nil, nil, nil
 	}
-	c, err := &candidate{msg: m, intent: in, rev: rev, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}, refusal
+	c, err := &candidate{msg: m, intent: in, rev: rev, life: life, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}, refusal
 	if err == nil {
 		c.request, c.rule, err = ln.translate(ev)
 	}
@@ -96,7 +96,7 @@ func (ln *lane) again(ctx context.Context, c *candidate) (*candidate, *Intent, e
 	switch ruling, unsure := ln.judge(c); {
 	case unsure != nil:
 		ln.hold(ctx, c.msg, unsure)
-	case ruling.Verdict == ContactNever:
+	case ruling.Verdict == ContactNever, ruling.Verdict == contactExpired:
 		return ln.parked(ctx, c.intent, c.rev, "the event cannot be sent again: "+ruling.Reason)
 	case ruling.Verdict == ContactLater: // what became of it is asked for now and then
 		ln.giveBack(c.msg, min(ln.e.until(ruling.Until), ln.e.cfg.Long), false)

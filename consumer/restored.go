@@ -58,14 +58,14 @@ func (o Origin) given() time.Time {
 // question brings an event that may have been sent into doubt: for a person, or,
 // where the provider takes our id, until it was looked for. Such doubts do not
 // count towards the lane's limit.
-func (ln *lane) question(ctx context.Context, m Message, in Intent, rev uint64, ev event.Event) (*candidate, *Intent, error) {
+func (ln *lane) question(ctx context.Context, m Message, in Intent, rev uint64, life lifetime, ev event.Event) (*candidate, *Intent, error) {
 	step := Step{Kind: StepQuestion, Open: ln.cfg.Resend, Reason: restoredReason}
 	in, rev, _, err := ln.e.apply(ctx, in, rev, step)
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case in.State == Doubt && in.Open:
-		return ln.reopen(ctx, m, in, rev, nil, ev, nil)
+		return ln.reopen(ctx, m, in, rev, nil, life, ev, nil)
 	default: // whatever somebody else made of it meanwhile
 		return nil, &in, nil
 	}

@@ -42,7 +42,7 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, step Step, m
 		return
 	}
 	if in.Later {
-		ln.postpone(ctx, c.msg, in, c.rev)
+		ln.postpone(ctx, c.msg, in, c.rev, c.life)
 		return
 	}
 	if in.State == Waiting {

@@ -106,6 +106,7 @@ type storm struct {
 	leads []*lead
 	procs []*process // those that may still run; the last one is the newest
 	owed  []*lead    // that were to be withdrawn before they are published
+	brief bool       // its events may be sent for a while only
 	wg    sync.WaitGroup
 }
 

@@ -280,6 +280,9 @@ func (s *storm) publish(i int) {
 	l.key = s.w.leadOf(l.id, data, i%4 == 3)
 	s.w.do(func() { s.w.last().key = l.key })
 	s.leads = append(s.leads, l)
+	if s.brief {
+		s.limitLife(l)
+	}
 	switch s.r.IntN(12) {
 	case 0:
 		s.again(s.leads[s.r.IntN(len(s.leads))])

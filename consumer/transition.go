@@ -63,6 +63,7 @@ type Step struct {
 	NotBefore    time.Time // StepRelease, StepDefer
 	Later        bool      // the same: the event will be postponed
 	Sequence     uint64    // StepClaim, StepDefer: where its event is to be found, if it comes from the lane's stream
+	Born         time.Time // StepClaim, StepDefer: Intent.Born, if the entry does not say it yet; StepReplay: anew
 	Class        string    // StepReject, StepRefuse: the dead letter's class; StepSuppress: ClassDryRun, schema.ClassContact or none; StepRelease, StepDefer: the cause of the wait
 	Reason       string
 	By           string // named decisions: who
@@ -113,8 +114,10 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.NotBefore, out.Later = time.Time{}, false
 		out.Class = ""
 		out.Sequence = cmp.Or(s.Sequence, out.Sequence)
+		out.Born = born(in, s)
 	case StepRelease, StepDefer:
 		out.Sequence = cmp.Or(s.Sequence, out.Sequence)
+		out.Born = born(in, s)
 		out.NotBefore = s.NotBefore
 		out.Later = s.Later && to == Waiting
 		if out.Waits == nil {
@@ -146,6 +149,14 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Session = Session{}
 	}
 	return record(out, to, s, now), Applied
+}
+
+// born is since when an intent's event counts as published after a step.
+func born(in Intent, s Step) time.Time {
+	if s.Kind == StepReplay && !s.Born.IsZero() || in.Born.IsZero() {
+		return s.Born
+	}
+	return in.Born
 }
 
 // target returns the state that a step other than evidence leads to. What the

@@ -233,6 +233,33 @@ func TestWhatIsPutOff(t *testing.T) {
 	}
 }
 
+// When its event was published is written once, and anew by a person's order.
+func TestWhenAnEventWasBorn(t *testing.T) {
+	t.Parallel()
+	later := noon.Add(time.Hour)
+	for _, tt := range []struct {
+		state     consumer.State
+		kind      consumer.StepKind
+		was, told time.Time
+		want      time.Time
+	}{
+		{consumer.Absent, consumer.StepDefer, time.Time{}, noon, noon},
+		{consumer.Absent, consumer.StepClaim, time.Time{}, noon, noon},
+		{consumer.Waiting, consumer.StepClaim, noon, later, noon},
+		{consumer.Waiting, consumer.StepDefer, noon, later, noon},
+		{consumer.Started, consumer.StepRelease, noon, time.Time{}, noon},
+		{consumer.Dead, consumer.StepReplay, noon, later, later},
+		{consumer.Dead, consumer.StepReplay, noon, time.Time{}, noon},
+	} {
+		in, st := sample(tt.state), step(tt.kind)
+		in.Born, st.Born = tt.was, tt.told
+		got, effect := consumer.Next(in, st, noon)
+		if effect != consumer.Applied || !got.Born.Equal(tt.want) {
+			t.Errorf("%q, %d: got %v (effect %d), want %v", tt.state, tt.kind, got.Born, effect, tt.want)
+		}
+	}
+}
+
 func TestKeyIsStable(t *testing.T) {
 	t.Parallel()
 	// In every ledger: a change here would call everybody again.

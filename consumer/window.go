@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -30,8 +31,9 @@ const mostDeferred = 3 * 24 * time.Hour
 // day and that cannot be relied on, nobody may be contacted: unsure says why (H25).
 // What the clocks differ by without that, both must allow.
 func (ln *lane) judge(c *candidate) (ruling Ruling, unsure error) {
-	if c.rule == nil {
-		return Ruling{Verdict: ContactNow}, nil
+	ruling, unsure = ln.alive(c.life)
+	if unsure != nil || ruling.Verdict != ContactNow || c.rule == nil {
+		return ruling, unsure
 	}
 	if err := ln.distrust(); err != nil {
 		return Ruling{}, fmt.Errorf("%w, so nobody can tell whether people may be contacted now; set the clocks right", err)
@@ -41,7 +43,7 @@ func (ln *lane) judge(c *candidate) (ruling Ruling, unsure error) {
 	if theirs, ok := ln.e.cfg.Clock.broker(now); ok && ruling.Verdict == ContactNow {
 		ruling = c.rule.Judge(c.intent.Key, theirs)
 	}
-	return ruling, nil
+	return c.life.within(ruling), nil
 }
 
 // untimely reports why a candidate may not be sent any more.
@@ -76,7 +78,8 @@ func (ln *lane) putOff(ctx context.Context, c *candidate, ruling Ruling) error {
 		return nil
 	}
 	step := Step{
-		Kind: StepDefer, NotBefore: until, Later: until.Sub(now) > ln.e.cfg.Long, Class: causeWindow, Reason: ruling.Reason,
+		Kind: StepDefer, NotBefore: until, Later: until.Sub(now) > ln.e.cfg.Long, Reason: ruling.Reason,
+		Class: cmp.Or(ruling.cause, causeWindow), Born: c.life.born,
 	}
 	if o := c.msg.Origin(); o.Intent == "" {
 		step.Sequence = o.Sequence
@@ -88,7 +91,7 @@ func (ln *lane) putOff(ctx context.Context, c *candidate, ruling Ruling) error {
 	case effect != Applied: // somebody else has it now
 		ln.giveBack(c.msg, 2*time.Second, false)
 	case in.Later:
-		ln.postpone(ctx, c.msg, in, rev)
+		ln.postpone(ctx, c.msg, in, rev, c.life)
 	default:
 		ln.giveBack(c.msg, ln.left(in, rev), false)
 	}

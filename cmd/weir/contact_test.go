@@ -91,3 +91,44 @@ func TestContactRules(t *testing.T) {
 		t.Errorf("got %s, want the first number in its international form, and not the second", told)
 	}
 }
+
+// TestLifetimes runs the whole of weir with events that name their time.
+func TestLifetimes(t *testing.T) {
+	t.Parallel()
+	key := func(id string) string { return consumer.Key("sales", "/crm", id) }
+	at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
+	with := func(id, name, value string) string {
+		return strings.Replace(leadIn(id, "+14155550101", "Etc/UTC"), `"type"`, fmt.Sprintf(`%q:%q,"type"`, name, value), 1)
+	}
+	p := newPlant(t, "sales")
+	stop := p.serve(t, "sales")
+	p.weir(t, "publish", p.file(t, "a.ndjson",
+		with("over", "expirytime", at(-time.Hour)), with("soon", "notbefore", at(24*time.Hour)),
+		with("now", "expirytime", at(24*time.Hour)), with("due", "notbefore", at(-24*time.Hour))))
+	b := p.desk(t)
+	await(t, patience, "all outcomes but that of what is to wait", func() bool {
+		told := whatWasTold(t, b)
+		_, over := told[key("over")]["expired"]
+		_, now := told[key("now")]["created"]
+		_, due := told[key("due")]["created"]
+		return over && now && due
+	})
+	if data := whatWasTold(t, b)[key("over")]["expired"]; !strings.Contains(data.Reason, "its expirytime") {
+		t.Errorf("got %q, want why it expired", data.Reason)
+	}
+	await(t, patience, "the broker to keep what is to wait", func() bool {
+		s, err := b.JetStream().Stream(t.Context(), broker.StreamLater)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.GetLastMsgForSubject(t.Context(), "weir.later.sales."+key("soon"))
+		return err == nil
+	})
+	contains(t, p.weir(t, "event", "show", key("soon")), "not before", "as the event says")
+	printed, _ := p.refused(t, "1 of 1 events", "publish", p.file(t, "b.ndjson", with("odd", "notbefore", "tomorrow")))
+	contains(t, printed, "notbefore")
+	stop()
+	if n := len(p.sim.Conversations()); n != 2 {
+		t.Errorf("conversations: got %d, want 2", n)
+	}
+}

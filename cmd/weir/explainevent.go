@@ -17,6 +17,7 @@ import (
 const (
 	resultSent       = "sent"
 	resultSuppressed = "suppressed"
+	resultExpired    = "expired"
 	resultRefused    = "refused"
 )
 
@@ -47,7 +48,7 @@ type explained struct {
 	Lane    string        `json:"lane,omitzero"`
 	Intent  string        `json:"intent,omitzero"`
 	Route   *int          `json:"route,omitzero"` // that matched, from 0
-	Result  string        `json:"result"`         // sent, suppressed or refused
+	Result  string        `json:"result"`         // sent, suppressed, expired or refused
 	Class   string        `json:"class,omitzero"` // of a refusal, as a dead letter has it
 	Field   string        `json:"field,omitzero"`
 	Pointer string        `json:"pointer,omitzero"` // into the event
@@ -165,6 +166,9 @@ func (q *inquiry) take(name, text string, err error) bool {
 	if skip, ok := errors.AsType[*schema.Skip](err); ok {
 		q.out.Result, q.out.Class, s.Result = resultSuppressed, string(skip.Class), "skipped"
 	}
+	if _, ok := errors.AsType[over](err); ok {
+		q.out.Result, s.Result = resultExpired, resultExpired
+	}
 	if r, ok := errors.AsType[*schema.Refusal](err); ok {
 		q.out.Class, q.out.Field, q.out.Pointer, q.out.Reason = string(r.Class), r.Field, r.Pointer(), r.Reason
 		s.Text = fmt.Sprintf("%s: %s", r.Class, r.Error())
@@ -214,11 +218,45 @@ func (q *inquiry) read() (string, error) {
 	return text, nil
 }
 
-// time judges how old the event says that it is.
+// over is why an event is sent no more.
+type over string
+
+func (o over) Error() string { return string(o) }
+
+// time judges how old the event says that it is, and when it says that it may be
+// sent.
 func (q *inquiry) time() (string, error) {
+	life, err := schema.LifetimeOf(q.ev)
+	if err != nil {
+		return "", err
+	}
 	if q.ageless {
 		return "not judged", nil
 	}
+	age, err := q.age()
+	if err != nil {
+		return "", err
+	}
+	if l := life.NotBefore; !l.IsZero() {
+		age += "; not before " + l.Format(time.RFC3339)
+		if q.now.Before(l) {
+			age += ", so it would wait"
+		}
+	}
+	switch l := life.Expires; {
+	case l.IsZero():
+		return age, nil
+	case !q.now.Before(l):
+		return "", over("it expired at " + l.Format(time.RFC3339))
+	case !life.NotBefore.Before(l):
+		return "", over("it expires at " + l.Format(time.RFC3339) + " and must not be sent before " + life.NotBefore.Format(time.RFC3339))
+	default:
+		return age + "; it expires at " + l.Format(time.RFC3339), nil
+	}
+}
+
+// age judges how old the event says that it is.
+func (q *inquiry) age() (string, error) {
 	if err := consumer.Forgotten(q.ev.Time(), q.now, q.cfg.Ledger.Keep); err != nil {
 		return "", err
 	}

@@ -72,6 +72,9 @@ func (p *publisher) judge(m message) error {
 	if _, err := schema.High(ev); err != nil {
 		return err
 	}
+	if _, err := schema.LifetimeOf(ev); err != nil {
+		return err
+	}
 	if err := p.desk.cfg.Catalog.Check(ev); err != nil {
 		return err
 	}

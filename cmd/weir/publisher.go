@@ -218,7 +218,10 @@ func (p *publisher) send(m message) (duplicate bool, err error) {
 	id, high := rawID(lane, m), false
 	if notEvent == nil {
 		id = messageID(lane, ev)
-		if high, err = schema.High(ev); err != nil {
+		if high, err = schema.High(ev); err == nil {
+			_, err = schema.LifetimeOf(ev)
+		}
+		if err != nil {
 			return false, misfit{err}
 		}
 	}

@@ -170,7 +170,7 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 		out.Lanes = append(out.Lanes, consumer.LaneConfig{
 			Name: lc.Name, Label: lc.Label, Weight: lc.Weight, Batch: lc.Batch,
 			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit,
-			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, JoinToken: lc.JoinToken, Dry: !lc.Send,
+			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, Fresh: lc.ExpireAfter, JoinToken: lc.JoinToken, Dry: !lc.Send,
 			Routes: lc.Routes, Contact: rules, Channels: lc.Channels,
 			High: queues.High, Events: queues.Events, Due: queues.Due,
 		})

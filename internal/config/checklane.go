@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weirhq/weir/schema"
 )
@@ -124,6 +125,9 @@ func (d *decoder) lane(path string, block *laneBlock, p *provider) Lane {
 	within(d, path+".weight", lane.Weight, 1, 100)
 	within(d, path+".doubt_limit", lane.DoubtLimit, 0, 10000)
 	within(d, path+".max_event", lane.MaxEvent, KiB, 8*MiB)
+	if after := lane.ExpireAfter; after != 0 && (after < time.Minute || after > 365*24*time.Hour) {
+		d.add(path+".expire_after", "must be between 1m and 8760h; 0s is for ever")
+	}
 	d.refuse(path, p.notLane)
 	d.batch(path+".batch", p, &lane)
 	d.doubt(path, p, &lane)

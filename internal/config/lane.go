@@ -1,6 +1,10 @@
 package config
 
-import "github.com/weirhq/weir/schema"
+import (
+	"time"
+
+	"github.com/weirhq/weir/schema"
+)
 
 // What a lane does with an event in doubt.
 const (
@@ -32,6 +36,9 @@ type Lane struct {
 	// Attempts is how many requests of one event may end in doubt before a
 	// person is asked, 1 to 100; default 5. It has a meaning with Resend alone.
 	Attempts int `yaml:"attempts"`
+	// ExpireAfter is how long after it was published, or after its notbefore, an event
+	// may be sent: 1m to 8760h, default 72h; 0s: for ever.
+	ExpireAfter time.Duration `yaml:"expire_after"`
 	// JoinToken delivers the join token of a webrtc conversation in its outcome;
 	// default false. Anyreach only.
 	JoinToken bool `yaml:"join_token"`
@@ -90,6 +97,7 @@ func (l *laneBlock) defaults() {
 	l.DoubtLimit = 5
 	l.MaxEvent = 256 * KiB
 	l.Attempts = 5
+	l.ExpireAfter = 72 * time.Hour
 	l.Send = true
 	l.Settings.defaults()
 }

@@ -88,7 +88,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 			Name: "acme", Settings: defaults(),
 			Lanes: []config.Lane{{
 				Name: "acme", Label: "acme", Weight: 1, Batch: 20, DoubtLimit: 5,
-				MaxEvent: 256 * config.KiB, Doubt: "park", Attempts: 5, Send: true,
+				MaxEvent: 256 * config.KiB, Doubt: "park", Attempts: 5, ExpireAfter: 72 * time.Hour, Send: true,
 			}},
 		}},
 	}
@@ -168,7 +168,7 @@ lanes:
 			},
 			Lanes: []config.Lane{{
 				Name: "acme-sales", Label: "Acme, Verkauf", Weight: 1, Batch: 10,
-				MaxEvent: 16 * config.KiB, Doubt: "park", Attempts: 5,
+				MaxEvent: 16 * config.KiB, Doubt: "park", Attempts: 5, ExpireAfter: 72 * time.Hour,
 			}},
 		}},
 	}

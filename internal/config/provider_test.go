@@ -67,7 +67,7 @@ func TestAnyreachFillsInDefaults(t *testing.T) {
 		},
 		Lanes: []config.Lane{{
 			Name: "initech", Label: "initech", Weight: 1, Batch: 1, DoubtLimit: 5,
-			MaxEvent: 256 * config.KiB, Doubt: config.Resend, Attempts: 5, Send: true, Channels: []string{"telephone"},
+			MaxEvent: 256 * config.KiB, Doubt: config.Resend, Attempts: 5, ExpireAfter: 72 * time.Hour, Send: true, Channels: []string{"telephone"},
 		}},
 	}}
 	if diff := cmp.Diff(want, parse(t, calls).Accounts, plain); diff != "" {
@@ -251,6 +251,8 @@ func TestAnyreachProblems(t *testing.T) {
 		{"doubt", "timeout: 15s", "doubt: drop", "weir.yaml:6:5: lanes[0].doubt: must be park or resend"},
 		{"no attempts", "timeout: 15s", "attempts: 0", "weir.yaml:6:5: lanes[0].attempts: must be between 1 and 100"},
 		{"attempts", "timeout: 15s", "attempts: 101", "weir.yaml:6:5: lanes[0].attempts: must be between 1 and 100"},
+		{"expires too soon", "timeout: 15s", "expire_after: 59s", "weir.yaml:6:5: lanes[0].expire_after: must be between 1m and 8760h; 0s is for ever"},
+		{"expires too late", "timeout: 15s", "expire_after: 8761h", "weir.yaml:6:5: lanes[0].expire_after: must be between 1m and 8760h; 0s is for ever"},
 		{"attempts with park", "timeout: 15s", "attempts: 5\n    doubt: park", "weir.yaml:6:5: lanes[0].attempts: has no meaning without doubt: resend"},
 		{"join_token", "timeout: 15s", "join_token: 1", "weir.yaml:6:5: lanes[0].join_token: must be true or false"},
 		{"send", "timeout: 15s", "send: off", "weir.yaml:6:5: lanes[0].send: must be true or false"},

@@ -39,13 +39,13 @@ func (d *decoder) unknown(path string, key *yaml.Node, fields map[string]reflect
 func elsewhere(path string) string {
 	switch path {
 	case "console", "events", "later", "dead",
-		"lanes[].from", "lanes[].expire_after":
+		"lanes[].from":
 		return "is not available in this version"
 	case "lanes[].passthrough":
 		return "belongs into a route"
 	case "accounts[].label", "accounts[].weight", "accounts[].batch", "accounts[].doubt_limit",
 		"accounts[].max_event", "accounts[].doubt", "accounts[].routes",
-		"accounts[].attempts", "accounts[].allow_ignore_dnd", "accounts[].join_token", "accounts[].send", "accounts[].webhook", "accounts[].crm", "accounts[].contact":
+		"accounts[].attempts", "accounts[].allow_ignore_dnd", "accounts[].expire_after", "accounts[].join_token", "accounts[].send", "accounts[].webhook", "accounts[].crm", "accounts[].contact":
 		return "belongs into a lane's block"
 	case "broker.embedded":
 		return "embedded is a key of its own, beside broker"

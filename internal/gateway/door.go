@@ -234,6 +234,9 @@ func (d *door) take(ctx context.Context, p *publisher, lane string, m mode, h ht
 	if err == nil {
 		err = d.cfg.Lanes[lane].Routes.Passable(parcel.event)
 	}
+	if err == nil {
+		_, err = schema.LifetimeOf(parcel.event)
+	}
 	if err != nil {
 		return receipt{}, refusalOf(err, body)
 	}

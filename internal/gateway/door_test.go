@@ -262,6 +262,8 @@ func TestRefusals(t *testing.T) {
 		"no id":                 {body: ev("1", "id", ""), status: 400, class: "undecodable", at: "/id", says: "no id"},
 		"an empty source":       {body: ev("1", "source", `""`), status: 400, class: "undecodable", at: "/source"},
 		"a bad time":            {body: ev("1", "time", `"today"`), status: 400, class: "undecodable", at: "/time"},
+		"no time to begin":      {body: ev("1", "notbefore", `"today"`), status: 400, class: "undecodable", at: "/notbefore"},
+		"no time to end":        {body: ev("1", "expirytime", `7`), status: 400, class: "undecodable", at: "/expirytime"},
 		"an attribute name":     {body: ev("1", "MyName", `"x"`), status: 400, class: "undecodable", at: "/MyName"},
 		"a long attribute":      {body: ev("1", "subject", `"`+strings.Repeat("x", 5000)+`"`), path: "/events/sales", status: 413, class: "too_large"},
 		"our own source":        {body: ev("1", "source", `"/weir/sales"`), status: 422, class: "source", at: "/source", says: "/weir/"},

@@ -53,6 +53,8 @@ type entry struct {
 	Later    bool   `json:"postponed,omitzero"`
 	Sequence uint64 `json:"sequence,omitzero"`
 
+	Born time.Time `json:"born,omitzero"`
+
 	Source string `json:"source,omitzero"`
 	ID     string `json:"id,omitzero"`
 	Type   string `json:"type,omitzero"`
@@ -127,7 +129,7 @@ func newEntry(in consumer.Intent, write string) entry {
 		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
 		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
-		Later: in.Later, Sequence: in.Sequence, Former: in.Former, Open: in.Open, Foreign: in.Foreign, Doubted: in.Doubted, Channel: schema.Cut(in.Channel, maxCause),
+		Later: in.Later, Sequence: in.Sequence, Born: in.Born.UTC(), Former: in.Former, Open: in.Open, Foreign: in.Foreign, Doubted: in.Doubted, Channel: schema.Cut(in.Channel, maxCause),
 		Print: in.Print, Conversation: in.Conversation, Made: in.Made, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
 		Greeting: schema.Cut(in.Session.Greeting, maxGreeting), Join: in.Session.Join.Reveal(),
 		First: in.First.UTC(),
@@ -211,7 +213,7 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		N: e.N, Claims: e.Claims, Attempts: e.Attempts, Waits: e.Waits,
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
 		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
-		Later: e.Later, Sequence: e.Sequence, Former: e.Former, Open: e.Open, Foreign: e.Foreign, Doubted: e.Doubted, Channel: e.Channel,
+		Later: e.Later, Sequence: e.Sequence, Born: e.Born, Former: e.Former, Open: e.Open, Foreign: e.Foreign, Doubted: e.Doubted, Channel: e.Channel,
 		Print: e.Print, Conversation: e.Conversation, Made: e.Made, Others: e.Others, Class: e.Class, Reason: e.Reason,
 		Session: consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
 		First:   e.First,

@@ -33,7 +33,7 @@ func intent(n int) consumer.Intent {
 		Waits: map[string]int{"full": 3, "unsent": 1},
 		Nonce: "nonce", Claimed: at, NotBefore: at.Add(time.Hour),
 		Source: "/crm", ID: fmt.Sprint(n), Type: "lead.created", Digest: "abc",
-		Former: "old", Later: true, Sequence: 42, Open: true, Foreign: true, Doubted: true, Channel: "webrtc", Session: consumer.Session{Greeting: "Hi", Join: `{"token":"t"}`},
+		Former: "old", Later: true, Sequence: 42, Born: time.Date(2026, 1, 30, 8, 0, 0, 0, time.UTC), Open: true, Foreign: true, Doubted: true, Channel: "webrtc", Session: consumer.Session{Greeting: "Hi", Join: `{"token":"t"}`},
 		Print: "1a2b", Made: 1, Named: []consumer.Named{{Conversation: "conv_9", Why: "unknown", At: at}},
 		Conversation: "conv", Others: []string{"other"}, Class: "data", Reason: "why", First: at,
 		History: []consumer.Transition{
