@@ -53,7 +53,12 @@ func (d *desk) delivery(ctx context.Context, lc config.Lane) (*deliveryRow, erro
 	if err != nil {
 		return r, err
 	}
-	r.Since, r.Reason, r.Retrying = place.Since, place.Reason, len(place.Held)
+	r.Since, r.Reason = place.Since, place.Reason
+	for _, h := range place.Held {
+		if h.Tries > 0 { // others wait behind it, or for the endpoint
+			r.Retrying++
+		}
+	}
 	behind, err := d.broker.OutcomesBehind(ctx, lc.Name, lc.Outcomes.Kinds, place.Floor)
 	if err != nil {
 		return r, unlessMissing(err)

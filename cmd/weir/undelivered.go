@@ -209,6 +209,9 @@ func (c *undeliveredSendCmd) Run(a *app) error {
 			if errors.Is(err, consumer.ErrConflict) {
 				return "changed meanwhile; look again", nil
 			}
+			if errors.Is(err, broker.ErrFull) {
+				return "", fmt.Errorf("%w: an order needs a little room too; remove one that is not needed (weir undelivered drop)", err)
+			}
 			return "will be sent again", err
 		})
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,11 +56,19 @@ type about struct {
 
 func undeliveredSubject(lane, id string) string { return "weir.undelivered." + lane + "." + id }
 
-// KeepUndelivered keeps a copy of an outcome, in the place of an earlier one.
+// KeepUndelivered keeps a copy of an outcome, in the place of an earlier one. If u
+// has the sequence of one, then in the place of that alone: consumer.ErrConflict if
+// a person has ordered or removed it meanwhile.
 func (b *Broker) KeepUndelivered(ctx context.Context, u Undelivered) error {
 	m, err := undeliveredMsg(u)
 	if err == nil {
+		if u.Sequence > 0 {
+			m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(u.Sequence, 10))
+		}
 		_, err = b.publish(ctx, StreamUndelivered, m)
+	}
+	if outpaced(err) {
+		err = consumer.ErrConflict
 	}
 	if err != nil {
 		return fmt.Errorf("keep an undelivered outcome: %w", err)
@@ -68,7 +77,8 @@ func (b *Broker) KeepUndelivered(ctx context.Context, u Undelivered) error {
 }
 
 // OrderUndelivered notes on a copy that a person ordered it to be sent again;
-// consumer.ErrConflict if it has changed meanwhile.
+// consumer.ErrConflict if it has changed meanwhile, ErrFull if there is no room for
+// the note.
 func (b *Broker) OrderUndelivered(ctx context.Context, u Undelivered, by string) error {
 	u.By = by
 	m, err := undeliveredMsg(u)
@@ -77,6 +87,9 @@ func (b *Broker) OrderUndelivered(ctx context.Context, u Undelivered, by string)
 			_, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0), jetstream.WithExpectLastSequencePerSubject(u.Sequence))
 			return err
 		})
+	}
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == storeFailed {
+		err = ErrFull
 	}
 	if outpaced(err) {
 		err = consumer.ErrConflict

@@ -26,7 +26,8 @@ type Store interface {
 	Place(ctx context.Context, lane string) (data []byte, revision uint64, err error)
 	// SavePlace stores it if it still has the revision.
 	SavePlace(ctx context.Context, lane string, data []byte, revision uint64) (uint64, error)
-	// Keep copies an outcome that was given up, over an earlier copy.
+	// Keep copies an outcome that was given up, over an earlier copy; if it says
+	// which, over that one alone, or consumer.ErrConflict.
 	Keep(ctx context.Context, u Undelivered) error
 	// Ordered returns a lane's first copy at or behind a sequence that a person
 	// ordered to be sent again, and where to look next; nil if there is none.
@@ -75,6 +76,7 @@ const (
 	keysFor  = 5 * time.Second        // keys that were read
 	grace    = time.Second            // of requests at the end
 	keepRest = time.Minute            // after a copy that could not be made
+	readEach = 32                     // outcomes, until the answers are looked at
 )
 
 // Begin gives a lane a place, if it has none: it begins with what is published from
@@ -103,6 +105,7 @@ type Deliverer struct {
 	keysAt time.Time
 
 	line     *line
+	more     bool // is to be read at once
 	revision uint64
 	saved    int       // changes of line that are stored
 	saveAt   time.Time // not before
@@ -175,7 +178,10 @@ func (d *Deliverer) load(ctx context.Context) error {
 	}
 	d.line = newLine(p.in(created, last), d.cfg.GiveUp)
 	d.revision, d.saved, d.orders, d.ordering = revision, d.line.changes, 0, false
-	return nil
+	// It is written before anything is posted: a former owner can write it no more,
+	// and where nobody can, nothing is posted time and again.
+	d.line.changes++
+	return d.save(ctx)
 }
 
 func (d *Deliverer) loop(ctx, sending context.Context, news <-chan struct{}) error {
@@ -196,6 +202,9 @@ func (d *Deliverer) loop(ctx, sending context.Context, news <-chan struct{}) err
 			}
 		}
 		rest := d.cfg.Poll
+		if d.more {
+			rest = 0
+		}
 		if !wake.IsZero() {
 			rest = min(rest, max(0, wake.Sub(now)))
 		}
@@ -226,9 +235,13 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// read takes in what was published.
+// read takes in what was published, not all at once: answers wait meanwhile.
 func (d *Deliverer) read(ctx context.Context) error {
-	for d.line.hungry() {
+	d.more = false
+	for range readEach {
+		if !d.line.hungry() {
+			return nil
+		}
 		s, err := d.store.Next(ctx, d.cfg.Lane, d.line.read+1)
 		if err != nil || s == nil {
 			return err
@@ -245,6 +258,7 @@ func (d *Deliverer) read(ctx context.Context) error {
 		}
 		d.line.add(it, skip)
 	}
+	d.more = true
 	return nil
 }
 
@@ -288,7 +302,8 @@ func (d *Deliverer) fill(ctx context.Context, it *item) (bool, error) {
 func (d *Deliverer) take(ctx context.Context, a answer) error {
 	d.out--
 	if a.order != nil {
-		return d.obeyed(ctx, a)
+		d.obeyed(ctx, a)
+		return nil
 	}
 	failed, now := d.line.failing(), time.Now()
 	over := d.line.settle(a.it, a.Verdict, now)
@@ -317,7 +332,7 @@ func (d *Deliverer) tell(failed bool) {
 // drop gives up what need not be tried any more.
 func (d *Deliverer) drop(ctx context.Context) error {
 	for _, it := range d.line.lost(time.Now()) {
-		if it.Next.After(time.Now()) && it.unkept { // its copy could not be made just now
+		if it.rests(time.Now()) { // its copy could not be made just now
 			continue
 		}
 		if err := d.abandon(ctx, it); err != nil {

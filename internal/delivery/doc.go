@@ -40,8 +40,10 @@
 // rest. Ten refusals in a row are the endpoint's fault too. What failed for give_up,
 // counted from its first failure, or since when the endpoint fails where it came
 // later, is copied to WEIR_UNDELIVERED for a person. At most 64 outcomes with faults
-// of their own are tried again at one time: of more, the one that was tried most
-// often is copied at once.
+// of their own, and of those that wait behind them, are tried again at one time: of
+// more, the one that was tried most often is copied at once. An outcome with which
+// an endpoint fails that works with others is no such one, or an endpoint that takes
+// so many a second would lose the rest: it is tried again after 1 s to 5 min.
 //
 // A person may order one of the copies to be sent again: that is one try.
 package delivery

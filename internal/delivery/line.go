@@ -5,13 +5,18 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/weirhq/weir/schema"
 )
 
 // Bounds of what is done at one time.
 const (
 	mostBusy  = 8  // requests of one lane
-	readAhead = 16 // outcomes that were never tried
+	readAhead = 16 // outcomes that were never tried, and can be
 	refusals  = 10 // faults of outcomes in a row that are the endpoint's
+	// spoilt is how often an endpoint that works must have failed with an outcome,
+	// which takes an hour at least, until that is the outcome's fault.
+	spoilt = 20
 )
 
 // item is an outcome that is not done.
@@ -22,8 +27,12 @@ type item struct {
 	last   time.Time
 	busy   bool
 	asking bool // it was sent to find out whether the endpoint works again
+	failed int  // how often the endpoint failed with it that worked before, by this process
 	unkept bool // its copy could not be made
 }
+
+// rests reports whether an item that could not be copied is not to be touched yet.
+func (it *item) rests(now time.Time) bool { return it.unkept && it.Next.After(now) }
 
 // line is what a lane has to deliver, as far as it was read, and how its endpoint
 // does. It does nothing itself: times are arguments. One goroutine has it.
@@ -58,13 +67,19 @@ func (l *line) failing() bool { return !l.since.IsZero() }
 
 // hungry reports whether more is to be read.
 func (l *line) hungry() bool {
-	fresh := 0
+	return len(l.open)-len(l.held()) < readAhead && len(l.open) < mostOpen
+}
+
+// held are the items that failed, and those that wait behind one of them.
+func (l *line) held() map[*item]bool {
+	held, behind := make(map[*item]bool), make(map[string]bool)
 	for _, it := range l.open {
-		if it.First.IsZero() {
-			fresh++
+		if !it.First.IsZero() || behind[it.Intent] {
+			held[it] = true
+			behind[it.Intent] = it.Intent != ""
 		}
 	}
-	return fresh < readAhead && len(l.open) < mostHeld+readAhead
+	return held
 }
 
 // add takes what was read; skip says that nobody wants it.
@@ -85,7 +100,7 @@ func (l *line) done(it *item) {
 // pick returns what is to be sent now, which it marks as busy, and when to look
 // again if nothing happens before; zero: there is nothing to wait for.
 func (l *line) pick(now time.Time) (send []*item, wake time.Time) {
-	ready, busy := l.ready()
+	ready, busy := l.ready(now)
 	if l.failing() {
 		return l.ask(ready, busy, now)
 	}
@@ -119,12 +134,14 @@ func (l *line) ask(ready []*item, busy int, now time.Time) (send []*item, wake t
 }
 
 // ready are the items that may be sent as far as the order of their events goes.
-func (l *line) ready() (ready []*item, busy int) {
+func (l *line) ready(now time.Time) (ready []*item, busy int) {
 	before := make(map[string]bool)
 	for _, it := range l.open {
-		if it.busy {
+		switch {
+		case it.busy:
 			busy++
-		} else if it.Intent == "" || !before[it.Intent] {
+		case it.rests(now):
+		case it.Intent == "" || !before[it.Intent]:
 			ready = append(ready, it)
 		}
 		before[it.Intent] = true
@@ -164,12 +181,16 @@ func (l *line) settle(it *item, v Verdict, now time.Time) (over bool) {
 	if it.First.IsZero() {
 		it.First = l.firstFailure(it, now)
 	}
-	if !it.asking || v.Fault == Own {
+	switch {
+	case v.Fault == Own:
 		it.Tries++
 		it.Next = now.Add(max(pauseAfter(it.Tries, l.chance()), v.After))
 		if end := it.First.Add(l.giveUp); it.Next.After(end) {
 			it.Next = end // the last try comes when its time is over, and not a day later
 		}
+	case v.Fault == Endpoint && !it.asking:
+		it.failed++
+		it.Next = now.Add(probeAfter(it.failed, l.chance()))
 	}
 	return v.Fault == Gone || now.Sub(it.First) >= l.giveUp
 }
@@ -209,7 +230,7 @@ func (l *line) fails(it *item, v Verdict, now time.Time) {
 
 // lost are the items that are to be given up without a try of their own: the
 // endpoint has failed for as long as they may wait, and did so just now; or more
-// were refused than can be tried again.
+// have faults of their own, with what waits behind them, than can be tried again.
 func (l *line) lost(now time.Time) (lost []*item) {
 	if l.failing() {
 		for _, it := range l.open {
@@ -220,19 +241,17 @@ func (l *line) lost(now time.Time) (lost []*item) {
 		}
 		return lost
 	}
-	var failed []*item
-	for _, it := range l.open {
-		if !it.First.IsZero() {
-			failed = append(failed, it)
-		}
+	over := len(l.held()) - mostHeld
+	if over <= 0 {
+		return nil
 	}
-	slices.SortStableFunc(failed, func(a, b *item) int { return cmp.Compare(b.Tries, a.Tries) })
-	for _, it := range failed {
-		if len(failed)-len(lost) > mostHeld && !it.busy {
+	for _, it := range l.open {
+		if !it.busy && (it.Tries > 0 || it.failed >= spoilt) {
 			lost = append(lost, it)
 		}
 	}
-	return lost
+	slices.SortStableFunc(lost, func(a, b *item) int { return cmp.Compare(b.Tries, a.Tries) })
+	return lost[:min(over, len(lost))]
 }
 
 // or is the first of the two that is a time.
@@ -246,13 +265,14 @@ func or(a, b time.Time) time.Time {
 // place is what is to be stored.
 func (l *line) place() Place {
 	p := Place{Stream: l.stream, Floor: l.read, Since: l.since, Reason: cut(l.reason)}
+	held := l.held()
 	for _, it := range l.open {
-		if it.First.IsZero() || len(p.Held) == mostHeld {
+		if !held[it] {
 			p.Floor = it.Sequence - 1
 			break
 		}
 		h := it.Held
-		h.Reason = cut(h.Reason)
+		h.Reason = schema.Cut(h.Reason, mostHeldReason)
 		p.Held = append(p.Held, h)
 	}
 	return p

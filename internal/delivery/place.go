@@ -12,10 +12,12 @@ import (
 // placeFormat is the major version of Place.
 const placeFormat = 1
 
-// Bounds of a place: with both it has less than 32 KiB.
+// Bounds of a place: with all of them it has less than 32 KiB.
 const (
-	mostHeld   = 64
-	mostReason = 200
+	mostHeld       = 64 // of those that have faults of their own, and of what waits behind them
+	mostOpen       = mostHeld + readAhead
+	mostReason     = 200
+	mostHeldReason = 100
 )
 
 // Place is how far a lane has come, as it is stored in WEIR_LANES.
@@ -30,15 +32,15 @@ type Place struct {
 	Reason string    `json:"reason,omitzero"`
 }
 
-// Held is an outcome that is tried again.
+// Held is an outcome that is tried again, or waits behind one of its event that is.
 type Held struct {
 	Sequence  uint64    `json:"seq"`
 	ID        string    `json:"id"`
 	Intent    string    `json:"intent,omitzero"`
 	Published time.Time `json:"published"`
-	First     time.Time `json:"first"` // since when it fails
-	Next      time.Time `json:"next"`  // not before
-	Tries     int       `json:"tries"`
+	First     time.Time `json:"first,omitzero"` // since when it fails; zero: it waits
+	Next      time.Time `json:"next,omitzero"`  // not before
+	Tries     int       `json:"tries"`          // with a fault of its own
 	Reason    string    `json:"reason,omitzero"`
 }
 

@@ -31,7 +31,10 @@ type world struct {
 	kept     map[string]delivery.Undelivered
 	copies   uint64 // sequences of kept
 	poll     time.Duration
-	full     bool   // no copy can be kept
+	full     bool          // no copy can be kept
+	sealed   bool          // no place can be written
+	lag      time.Duration // of Next
+	kinds    []string
 	broken   string // a promise that was broken
 
 	answer  func(id string) (status int, header http.Header) // of the endpoint; 0: no connection
@@ -63,6 +66,22 @@ func (w *world) publish(intent, kind string) string {
 	w.intents[id] = intent
 	w.ids[intent] = append(w.ids[intent], id)
 	return id
+}
+
+// order notes on a copy that a person ordered it.
+func (w *world) order(id string) {
+	w.do(func() {
+		u := w.kept[id]
+		w.copies++
+		u.By, u.Sequence = "ann", w.copies
+		w.kept[id] = u
+	})
+}
+
+// bulk is publish for very many, whose intents and ids nobody asks for.
+func (w *world) bulk(intent, kind string) {
+	body := fmt.Appendf(nil, `{"specversion":"1.0","id":"bulk-%s","type":"weir.conversation.%s","source":"/weir/acme","datacontenttype":"application/json","data":{"intent":%q}}`, intent, kind, intent)
+	w.stream = append(w.stream, delivery.Stored{Sequence: uint64(len(w.stream) + 1), Published: time.Now(), Kind: kind, Body: body})
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -158,7 +177,14 @@ func (p *process) Stream(context.Context) (time.Time, uint64, error) {
 	return p.created, uint64(len(p.stream)), p.gone()
 }
 
-func (p *process) Next(_ context.Context, _ string, from uint64) (*delivery.Stored, error) {
+func (p *process) Next(ctx context.Context, _ string, from uint64) (*delivery.Stored, error) {
+	if p.lag > 0 {
+		select {
+		case <-time.After(p.lag):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	p.world.mu.Lock()
 	defer p.world.mu.Unlock()
 	if err := p.gone(); err != nil || from > uint64(len(p.stream)) {
@@ -179,6 +205,9 @@ func (p *process) SavePlace(_ context.Context, _ string, data []byte, revision u
 	if err := p.gone(); err != nil {
 		return 0, err
 	}
+	if p.sealed {
+		return 0, errors.New("the bucket is full")
+	}
 	if revision != p.revision {
 		return 0, consumer.ErrConflict
 	}
@@ -198,6 +227,9 @@ func (p *process) Keep(_ context.Context, u delivery.Undelivered) error {
 	if p.full {
 		return errors.New("the stream is full")
 	}
+	if old := p.kept[u.ID]; u.Sequence > 0 && u.Sequence != old.Sequence { // none stands for none
+		return consumer.ErrConflict
+	}
 	p.copies++
 	u.Sequence = p.copies
 	p.kept[u.ID] = u
@@ -207,12 +239,16 @@ func (p *process) Keep(_ context.Context, u delivery.Undelivered) error {
 func (p *process) Ordered(_ context.Context, _ string, from uint64) (*delivery.Undelivered, uint64, error) {
 	p.world.mu.Lock()
 	defer p.world.mu.Unlock()
+	var first *delivery.Undelivered
 	for _, u := range p.kept {
-		if u.By != "" && u.Sequence >= from {
-			return &u, u.Sequence + 1, p.gone()
+		if u.By != "" && u.Sequence >= from && (first == nil || u.Sequence < first.Sequence) {
+			first = &u
 		}
 	}
-	return nil, from, p.gone()
+	if first == nil {
+		return nil, from, p.gone()
+	}
+	return first, first.Sequence + 1, p.gone()
 }
 
 func (p *process) Discard(_ context.Context, _, id string, sequence uint64) error {
@@ -238,7 +274,7 @@ func (w *world) start(giveUp time.Duration) (p *process, stop, kill func()) {
 		for ctx.Err() == nil {
 			if err := delivery.Begin(ctx, p, "acme"); err == nil {
 				d := delivery.New(zerolog.Nop(), p, delivery.Config{
-					Lane: "acme", URL: "http://127.0.0.1:1/x", Timeout: 15 * time.Second, GiveUp: giveUp, Transport: w, Poll: w.poll,
+					Lane: "acme", URL: "http://127.0.0.1:1/x", Timeout: 15 * time.Second, GiveUp: giveUp, Transport: w, Poll: w.poll, Kinds: w.kinds,
 					Keys: func() ([]schema.Secret, error) { return []schema.Secret{exampleSecret}, nil },
 				})
 				_ = d.Run(ctx)

@@ -3,7 +3,10 @@ package delivery
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
+
+	"github.com/weirhq/weir/consumer"
 )
 
 // undelivered is the copy of an outcome that is given up.
@@ -51,18 +54,27 @@ func (d *Deliverer) obey(ctx, sending context.Context) error {
 }
 
 // obeyed notes what became of it. The copy is removed after the 2xx, and is else
-// written anew without the order.
-func (d *Deliverer) obeyed(ctx context.Context, a answer) error {
+// written anew without the order, if nobody changed it meanwhile. Where that cannot
+// be noted the order is not obeyed again before the next start: an error here would
+// be a try each second.
+func (d *Deliverer) obeyed(ctx context.Context, a answer) {
 	d.ordering = false
 	u := *a.order
+	lg := d.lg.With().Str("outcome", u.ID).Str("by", u.By).Logger()
+	var err error
 	if a.Fault == Delivered {
-		d.lg.Info().Str("outcome", u.ID).Str("by", u.By).Msg("an outcome that was given up is delivered")
+		lg.Info().Msg("an outcome that was given up is delivered")
 		failed := d.line.failing()
 		d.line.works()
 		d.tell(failed)
-		return d.store.Discard(ctx, u.Lane, u.ID, u.Sequence)
+		d.ordersAt = time.Time{} // the next one at once
+		err = d.store.Discard(ctx, u.Lane, u.ID, u.Sequence)
+	} else {
+		lg.Warn().Str("reason", a.Reason).Msg("an outcome that was given up was refused again")
+		u.By, u.Last, u.Reason = "", time.Now(), cut(a.Reason)
+		err = d.store.Keep(ctx, u)
 	}
-	d.lg.Warn().Str("outcome", u.ID).Str("by", u.By).Str("reason", a.Reason).Msg("an outcome that was given up was refused again")
-	u.By, u.Last, u.Reason = "", time.Now(), cut(a.Reason)
-	return d.store.Keep(ctx, u)
+	if err != nil && !errors.Is(err, consumer.ErrConflict) {
+		lg.Error().Err(err).Msg("what became of an outcome that was ordered again cannot be noted on its copy")
+	}
 }
