@@ -342,7 +342,10 @@ func TestUndelivered(t *testing.T) {
 
 	asked := pub.requests()
 	contains(t, p.weir(t, "undelivered", "send", "one"), "will be sent again")
-	await(t, patience, "a try that fails", func() bool { return pub.requests() == asked+1 && list()[2].By == "" && list()[2].EventID == "one" })
+	await(t, patience, "a try that fails", func() bool {
+		rows := list() // one that is written anew while they are read may be missing
+		return pub.requests() == asked+1 && len(rows) == 3 && rows[2].By == "" && rows[2].EventID == "one"
+	})
 	pub.set(204, oldSecret)
 	contains(t, p.weir(t, "undelivered", "drop", "two"), "removed")
 	stop()

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func (d *decoder) checkOutcomes(path string, o *Outcomes) {
 	}
 	for i, at := range d.whole(path+".kinds", len(o.Kinds)) {
 		d.oneOf(at, o.Kinds[i], consumer.OutcomeKinds()...)
+		if slices.Contains(o.Kinds[:i], o.Kinds[i]) {
+			d.add(at, "is there already")
+		}
 	}
 	within(d, path+".timeout", o.Timeout, time.Second, time.Minute)
 	// The stream forgets after outcomes.keep: see checkDeliveries.
