@@ -174,16 +174,20 @@ func TestALifetimeThatIsNone(t *testing.T) {
 // was published, or at least when it was first seen.
 func TestAWaitDoesNotMakeAnEventFresh(t *testing.T) {
 	t.Parallel()
-	for name, told := range map[string]bool{"told": true, "by an older version": false} {
+	for name, tc := range map[string]struct {
+		told bool
+		age  time.Duration // when it is first seen
+	}{"told": {true, 0}, "told, and old": {true, 150 * time.Minute}, "by an older version": {false, 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, w *world) {
-				w.hours = closedFor(3 * time.Hour)
-				key := w.living("0001", time.Now(), time.Time{}, time.Time{})
+				w.hours = closedFor(3*time.Hour - tc.age)
+				published := time.Now().Add(-tc.age)
+				key := w.living("0001", published, time.Time{}, time.Time{})
 				p := w.start(t, &process{}, fresh(4*time.Hour))
-				time.Sleep(time.Hour)
+				time.Sleep(20 * time.Minute)
 				w.do(func() {
-					if e := w.entries["l."+key]; !told {
+					if e := w.entries["l."+key]; !tc.told {
 						e.intent.Born = time.Time{}
 						w.entries["l."+key] = e
 					}
@@ -191,8 +195,8 @@ func TestAWaitDoesNotMakeAnEventFresh(t *testing.T) {
 				})
 				time.Sleep(24 * time.Hour)
 				p.stop(t)
-				if in := w.intent(key); in.State != consumer.Expired || in.History[len(in.History)-1].At.Sub(in.First) > 4*time.Hour {
-					t.Errorf("got %s after %v, want expired within 4 h", in.State, in.History)
+				if in := w.intent(key); in.State != consumer.Expired || in.History[len(in.History)-1].At.Sub(published) > 4*time.Hour {
+					t.Errorf("got %s after %v, want expired within 4 h of %v", in.State, in.History, published)
 				}
 			})
 		})
@@ -384,10 +388,15 @@ func TestH25ALifetimeIsMetByBothClocks(t *testing.T) {
 				over := w.living("0002", now, time.Time{}, now.Add(10*time.Second))
 				p := &process{}
 				w.clocked(t, p, by, nil)
+				time.Sleep(15 * time.Second)
+				w.living("0003", time.Now(), now.Add(10*time.Second), time.Time{}) // first seen while one clock is past it
 				time.Sleep(10 * time.Minute)
 				p.stop(t)
 				if n, earliest := len(*posts), time.Minute+max(by, 0); n == 0 || (*posts)[n-1] < earliest {
 					t.Errorf("posted after %v, want the last not before %v", *posts, earliest)
+				}
+				if n := len(*posts); n < 2 || (*posts)[n-2] < 10*time.Second+max(by, 0) {
+					t.Errorf("posted after %v, want the last but one not before %v", *posts, 10*time.Second+max(by, 0))
 				}
 				if s := w.state(over); (s == consumer.Expired) != (by < 0) {
 					t.Errorf("10 s before it is over here: got %s", s)
