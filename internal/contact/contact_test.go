@@ -255,7 +255,14 @@ func TestEmergencyNumbersOfAllRegions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for n := range 1000 {
-			for _, text := range []string{fmt.Sprintf("%02d", n), fmt.Sprintf("%03d", n)} {
+			if n >= 200 && n < 900 {
+				continue // hardly any begin so, and each number costs
+			}
+			texts := []string{fmt.Sprintf("%03d", n)}
+			if n < 100 {
+				texts = append(texts, fmt.Sprintf("%02d", n))
+			}
+			for _, text := range texts {
 				if !phonenumbers.IsEmergencyNumber(text, region) {
 					continue
 				}
