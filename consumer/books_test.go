@@ -22,6 +22,7 @@ type books struct {
 	accounts map[string]*account // what the outcomes tell, by intent
 	released map[string]int      // how often a named person had a doubt sent again
 	refused  map[string]bool     // the provider rejected it
+	robbed   map[string]bool     // the broker lost its schedule: the sweep brings it back
 	most     int                 // messages that one process may hold
 	stopped  time.Time           // since when a person has stopped the lane; zero: not
 	lease    lease
@@ -38,7 +39,7 @@ type lease struct {
 
 func newBooks(w *world) *books {
 	return &books{
-		w: w, heard: make(map[string]bool), accounts: make(map[string]*account), released: make(map[string]int),
+		w: w, heard: make(map[string]bool), accounts: make(map[string]*account), released: make(map[string]int), robbed: make(map[string]bool),
 		refused: make(map[string]bool), writer: make(map[string]*process), withdrawn: make(map[string]bool),
 	}
 }
@@ -231,7 +232,7 @@ func (b *books) durable(in consumer.Intent) bool {
 	case consumer.Cancelled:
 		return heard("cancelled") || in.Claims > 0 // of a drop: told after it, by whoever decided
 	case consumer.Waiting:
-		return in.Later && b.w.stillDue(in.Key)
+		return in.Later && (b.w.stillDue(in.Key) || b.robbed[in.Key])
 	default:
 		return false
 	}

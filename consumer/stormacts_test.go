@@ -222,7 +222,11 @@ func (s *storm) loseSchedules() {
 		n := len(s.w.due.msgs)
 		s.w.due.msgs = slices.DeleteFunc(s.w.due.msgs, func(r *record) bool {
 			in := s.w.entries["l."+r.key].intent
-			return r.replay == nil && r.delivered == 0 && r.ready.After(time.Now()) && in.Sequence != 0 && in.Former == ""
+			lost := r.replay == nil && r.delivered == 0 && r.ready.After(time.Now()) && in.Sequence != 0 && in.Former == ""
+			if lost && s.w.books != nil {
+				s.w.books.robbed[r.key] = true // also where its first message is still to be acknowledged
+			}
+			return lost
 		})
 		if len(s.w.due.msgs) < n {
 			s.w.meet(scheduleLost)
