@@ -17,8 +17,8 @@ FUZZTIME ?= 30s
 # Worlds of each storm. A failing one prints its history and the command that
 # plays it again: KIND, FROM and SEEDS name it, SALT changes the order of its
 # goroutines alone. VERIFY worlds of each storm are played twice and compared.
-SEEDS ?= 150
-STORIES ?= 500
+SEEDS ?= 60
+STORIES ?= 300
 KIND ?= ^TestStorm
 FROM ?=
 SALT ?= 0

@@ -230,7 +230,8 @@ func (b *books) durable(in consumer.Intent) bool {
 	case consumer.Expired:
 		return heard("expired")
 	case consumer.Cancelled:
-		return heard("cancelled") || in.Claims > 0 // of a drop: told after it, by whoever decided
+		dropped := len(in.History) > 1 && in.History[len(in.History)-2].State != consumer.Waiting
+		return heard("cancelled") || in.Claims > 0 || dropped // of a drop: told after it, by whoever decided
 	case consumer.Waiting:
 		return in.Later && (b.w.stillDue(in.Key) || b.robbed[in.Key])
 	default:
