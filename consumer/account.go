@@ -42,6 +42,7 @@ type account struct {
 	lengths    []time.Duration // of the newest, in the order of their ends; at most mostLengths
 	refused    bool            // the credentials were refused last time
 	reported   map[string]bool
+	odd        []time.Time // when the newest unexplained refusals came, at most mostOdd
 }
 
 func newAccount(e *Engine, cfg AccountConfig) (*account, error) {
@@ -258,8 +259,21 @@ func (a *account) probe(ctx context.Context) {
 	case err == nil, errors.Is(err, ErrNotFound):
 		done(ratelimiter.Success)
 	case errors.Is(err, ErrUnauthorized):
+		a.ails(err)
 		done(ratelimiter.Fatal)
 	default:
+		a.ails(err)
 		done(ratelimiter.Failure)
+	}
+}
+
+// ails shows what a probe has found as the trouble of all lanes: it may be another one
+// than that which opened the breaker.
+func (a *account) ails(err error) {
+	a.mu.Lock()
+	a.refused = errors.Is(err, ErrUnauthorized)
+	a.mu.Unlock()
+	for _, ln := range a.lanes {
+		ln.complain(err)
 	}
 }

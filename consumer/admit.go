@@ -19,17 +19,24 @@ const classInternal = "internal"
 // unreadableWait is how long an event waits whose entry cannot be read.
 const unreadableWait = time.Minute
 
-// candidate is an event that may be sent: everything is known but the claim.
+// candidate is an event that may be sent. When screen or reopen has let it pass,
+// everything is known but the claim.
 type candidate struct {
 	msg     Message
+	ev      event.Event
+	refusal error // why it cannot be sent whatever its lane says: it cannot be read, or is too old
+	digest  string
 	intent  Intent
 	rev     uint64
-	request Request
 	life    lifetime
-	rule    Rule // when it may be sent within that; nil: at any time
-	digest  string
-	replay  *Replay // the person's order to send, where the intent is dead or in doubt
+	replay  *Replay // the person's order to send; only where it holds for the intent as it is
 	redial  bool    // the event asks that its person be contacted once more
+	first   string  // of one of Weir's redials: the id of the event that was called first
+	request Request
+	rule    Rule // when it may be sent within its lifetime; nil: at any time
+
+	fetched time.Time // for the observer
+	waits   []Waited  // the same, since its claim
 }
 
 // admit takes a message to the point where only the claim is missing: a
@@ -37,9 +44,11 @@ type candidate struct {
 // whose durable steps are left, for finish. If both are nil the message was
 // given back. The intent of a candidate, and of done, stays locked.
 func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Intent) {
+	fetched := time.Now()
 	ln.mu.Lock()
 	delete(ln.delayed, placeOf(m))
 	ln.mu.Unlock()
+	ln.waits.came(m)
 	ev, refusal := ln.decode(m)
 	key := ln.key(m, ev, refusal)
 	if !ln.lock(key) {
@@ -54,6 +63,9 @@ func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Inten
 		ln.stumble(ctx, m, key, err)
 		return nil, nil
 	}
+	if c != nil {
+		c.fetched = fetched
+	}
 	return c, done
 }
 
@@ -62,10 +74,12 @@ func (ln *lane) stumble(ctx context.Context, m Message, key string, err error) {
 	if errors.Is(err, ErrStrange) { // its event waits for a version that can; the others need not
 		ln.lg.Error().Err(err).Str("intent", key).Msg("ledger")
 		ln.hitched(err)
+		ln.waits.put(m, CauseBroker)
 		ln.giveBack(m, unreadableWait, false)
 		return
 	}
 	ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
+	ln.waits.put(m, CauseBroker)
 	ln.giveBack(m, 5*time.Second, false)
 	ln.falter(ctx, err)
 }
@@ -126,10 +140,13 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 			return nil, done, err
 		}
 	}
+	ln.waits.back(in)
 	if in.State == Absent {
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		if refusal == nil {
 			in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
+			in.Trace = schema.TraceparentOf(ev, m.Header())
+			in.RedialOf, in.Redial = schema.Redialled(ev)
 			var unsure error
 			if refusal, unsure = ln.tooOld(ev.Time(), m.Origin().Published); unsure != nil {
 				ln.hold(ctx, m, unsure)
@@ -137,57 +154,67 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 			}
 		}
 	}
-	replay := ln.order(m.Origin())
-	life, untold := ln.lifetime(ev, in, m.Origin(), replay)
+	order := ln.order(m.Origin())
+	life, untold := ln.lifetime(ev, in, m.Origin(), order)
 	if refusal == nil {
 		refusal = untold
+	}
+	c := &candidate{msg: m, ev: ev, refusal: refusal, digest: digest, intent: in, rev: rev, life: life, redial: schema.Redial(ev)}
+	if c.first, _ = schema.Redialled(ev); c.first == "" && in.Redial > 0 { // a person's correction does not say it
+		c.first, c.redial = in.RedialOf, true
 	}
 	switch in.State {
 	case Absent, Waiting:
 		if digest != in.Digest { // what a correction has replaced: another message stands for the event
 			return nil, &in, nil
 		}
-		if refusal == nil && ln.doubtful(in, ev.Time(), m.Origin()) {
-			return ln.question(ctx, m, in, rev, life, ev)
-		}
-		wait := ln.left(in, rev)
-		if wait > 0 && refusal == nil {
-			if ruling, unsure := ln.alive(life); unsure == nil && ruling.Verdict == contactExpired {
-				done, err := ln.expire(ctx, in, rev, nil, ruling.Reason)
-				return nil, done, err
-			}
-		}
-		switch {
-		case wait > ln.e.cfg.Long && in.Later:
-			ln.postpone(ctx, m, in, rev, life)
-			return nil, nil, nil
-		case wait > 0: // looked at now and then: a clock may be set right
-			ln.giveBack(m, min(wait, ln.e.cfg.Long), false)
-			return nil, nil, nil
-		}
-		return ln.screen(ctx, m, in, rev, nil, life, ev, refusal)
+		return ln.begun(ctx, c)
 	case Dead, Doubt:
-		if replay != nil && replay.Expect != in.N {
-			replay = nil
+		if order != nil && order.Expect == in.N {
+			c.replay = order
 		}
 		switch {
-		case in.Open && (replay != nil || digest == in.Digest):
-			return ln.reopen(ctx, m, in, rev, replay, life, ev, refusal)
-		case replay != nil:
-			return ln.screen(ctx, m, in, rev, replay, life, ev, refusal)
+		case in.Open && (c.replay != nil || digest == in.Digest):
+			return ln.reopen(ctx, c)
+		case c.replay != nil:
+			return ln.screen(ctx, c)
 		}
 	case Started:
-		if in, rev, err = ln.takeOver(ctx, m, in, rev); err != nil || in.State == Started {
+		if err := ln.takeOver(ctx, c); err != nil || c.intent.State == Started {
 			return nil, nil, err
 		}
 		switch {
-		case in.State == Waiting:
-			return ln.screen(ctx, m, in, rev, nil, life, ev, refusal)
-		case in.State == Doubt && in.Open && digest == in.Digest:
-			return ln.reopen(ctx, m, in, rev, nil, life, ev, refusal)
+		case c.intent.State == Waiting:
+			return ln.screen(ctx, c)
+		case c.intent.State == Doubt && c.intent.Open && digest == c.intent.Digest:
+			return ln.reopen(ctx, c)
 		}
 	}
-	return nil, &in, ln.remind(ctx, in, rev)
+	return nil, &c.intent, ln.remind(ctx, c.intent, c.rev)
+}
+
+// begun is examine for an event that is new, or waits.
+func (ln *lane) begun(ctx context.Context, c *candidate) (*candidate, *Intent, error) {
+	if c.refusal == nil && ln.doubtful(c.intent, c.ev.Time(), c.msg.Origin()) {
+		return ln.question(ctx, c)
+	}
+	wait := ln.left(c.intent, c.rev)
+	if wait > 0 && c.refusal == nil {
+		if ruling, unsure := ln.alive(c.life); unsure == nil && ruling.Verdict == contactExpired {
+			done, err := ln.expire(ctx, c, ruling.Reason)
+			return nil, done, err
+		}
+	}
+	switch {
+	case wait > ln.e.cfg.Long && c.intent.Later:
+		ln.postpone(ctx, c.msg, c.intent, c.rev, c.life)
+		return nil, nil, nil
+	case wait > 0: // looked at now and then: a clock may be set right
+		ln.waits.put(c.msg, causeOf(c.intent))
+		ln.giveBack(c.msg, min(wait, ln.e.cfg.Long), false)
+		return nil, nil, nil
+	}
+	return ln.screen(ctx, c)
 }
 
 // load reads an entry. That of a new event is an error as long as there is no
@@ -220,8 +247,9 @@ func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Ev
 	if in.State == Absent {
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
+		in.Trace = schema.TraceparentOf(ev, m.Header())
 	}
-	return ln.refuseEvent(ctx, in, rev, nil, &schema.Refusal{
+	return ln.refuseEvent(ctx, &candidate{intent: in, rev: rev}, &schema.Refusal{
 		Class:  schema.ClassConflict,
 		Reason: "Another event with the same source and id but other content was taken before; a changed lead needs a new event id.",
 	})
@@ -231,7 +259,8 @@ func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Ev
 // no answer can come any more; then a conversation may exist, and it is a
 // doubt. While it is live the message is given back and the state stays
 // Started.
-func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) (Intent, uint64, error) {
+func (ln *lane) takeOver(ctx context.Context, c *candidate) error {
+	in, rev := c.intent, c.rev
 	ln.mu.Lock()
 	unused := ln.unused[in.Nonce]
 	ln.mu.Unlock()
@@ -242,12 +271,13 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 		live := ln.e.cfg.ClaimAge + ln.a.cfg.Timeout + ln.e.cfg.Margin
 		now := time.Now()
 		if left := live - now.Sub(ln.sight(in.Key, rev, now)); left > 0 {
-			ln.giveBack(m, left+10*time.Millisecond, false)
-			return in, rev, nil
+			ln.giveBack(c.msg, left+10*time.Millisecond, false)
+			return nil
 		}
 	}
 	nonce, since := in.Nonce, ln.sight(in.Key, rev, time.Now())
 	in, rev, _, err := ln.e.apply(ctx, in, rev, step)
+	c.intent, c.rev = in, rev
 	if err == nil {
 		ln.forget(in.Key)
 		ln.mu.Lock()
@@ -256,66 +286,48 @@ func (ln *lane) takeOver(ctx context.Context, m Message, in Intent, rev uint64) 
 		// Its last byte went out ClaimAge and Timeout after it was seen.
 		ln.sight(in.Key, rev, since.Add(ln.e.cfg.ClaimAge+ln.a.cfg.Timeout))
 	}
-	return in, rev, err
+	return err
 }
 
 // screen checks whether the event may and can be sent, and refuses it for good
 // if not.
-func (ln *lane) screen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, life lifetime, ev event.Event, refusal error) (*candidate, *Intent, error) {
-	var request Request
-	var rule Rule
+func (ln *lane) screen(ctx context.Context, c *candidate) (*candidate, *Intent, error) {
+	refusal := c.refusal
 	if refusal == nil {
-		if request, rule, refusal = ln.translate(ev); refusal == nil {
+		if c.request, c.rule, refusal = ln.translate(c.ev); refusal == nil {
 			ln.suspicion.clear()
 		}
 	}
 	if skip, ok := errors.AsType[*schema.Skip](refusal); ok {
-		done, err := ln.suppress(ctx, in, rev, replay, skip)
+		done, err := ln.suppress(ctx, c, skip)
 		return nil, done, err
 	}
-	if refusal != nil && replay == nil && ln.suspect(ctx, ev.Type(), refusal) {
-		ln.giveBack(m, time.Second, false)
+	if refusal != nil && c.replay == nil && ln.suspect(ctx, c.ev.Type(), refusal) {
+		ln.giveBack(c.msg, time.Second, false)
 		return nil, nil, nil
 	}
 	if refusal != nil {
-		done, err := ln.refuseEvent(ctx, in, rev, replay, refusal)
+		done, err := ln.refuseEvent(ctx, c, refusal)
 		return nil, done, err
 	}
-	c := &candidate{msg: m, intent: in, rev: rev, request: request, life: life, rule: rule, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}
+	if c.first != "" && c.replay == nil && c.intent.Redial > len(ln.cfg.Redials.After) {
+		done, err := ln.suppress(ctx, c, &schema.Skip{Class: schema.ClassContact, Rule: RuleRedial, Reason: NoMoreRedials})
+		return nil, done, err
+	}
 	switch ruling, unsure := ln.judge(c); {
 	case unsure != nil:
-		ln.hold(ctx, m, unsure)
+		ln.hold(ctx, c.msg, unsure)
 		return nil, nil, nil
 	case ruling.Verdict == ContactNever:
-		done, err := ln.suppress(ctx, in, rev, replay, &schema.Skip{Class: schema.ClassContact, Reason: ruling.Reason})
+		done, err := ln.suppress(ctx, c, &schema.Skip{Class: schema.ClassContact, Rule: ruling.Rule, Reason: ruling.Reason})
 		return nil, done, err
 	case ruling.Verdict == contactExpired:
-		done, err := ln.expire(ctx, in, rev, replay, ruling.Reason)
+		done, err := ln.expire(ctx, c, ruling.Reason)
 		return nil, done, err
 	case ruling.Verdict == ContactLater:
 		return nil, nil, ln.putOff(ctx, c, ruling)
 	}
 	return c, nil, nil
-}
-
-// unsentAgain begins what is said of an event that a person had sent again out of a
-// doubt, and that was not.
-const unsentAgain = "it was not sent again, and whether an earlier request was obeyed is not known: "
-
-// suppress records that a rule of the lane forbids to send the event. What was once
-// in doubt may have been sent, and stays in doubt.
-func (ln *lane) suppress(ctx context.Context, in Intent, rev uint64, replay *Replay, skip *schema.Skip) (*Intent, error) {
-	step := Step{Kind: StepSuppress, Class: string(skip.Class), Reason: skip.Reason}
-	switch {
-	case in.State == Waiting && in.Doubted:
-		step.Kind, step.Reason = StepQuestion, unsentAgain+skip.Reason
-	case in.State == Doubt:
-		step.Kind, step.Reason = StepDecline, "the order to send it again was not obeyed: "+skip.Reason
-	}
-	if replay != nil {
-		step.Expect, step.By = replay.Expect, replay.By
-	}
-	return ln.decide(ctx, in, rev, step)
 }
 
 // translate makes the provider's request of an event, and says when it may be
@@ -324,22 +336,6 @@ func (ln *lane) translate(ev event.Event) (r Request, rule Rule, err error) {
 	defer ln.rescue(&err)
 	s := Screen(ln.e.cfg.Catalog, ln.cfg.Routes, ln.cfg.Contact, ln.a.cfg.Provider, ev)
 	return s.Request, s.Rule, s.Err
-}
-
-// refuseEvent makes a dead letter of an event that was not sent. What was once in
-// doubt may have been sent, and stays in doubt (H16).
-func (ln *lane) refuseEvent(ctx context.Context, in Intent, rev uint64, replay *Replay, refusal error) (*Intent, error) {
-	step := Step{Kind: StepRefuse, Class: classInternal, Reason: refusal.Error()}
-	if r, ok := errors.AsType[*schema.Refusal](refusal); ok {
-		step.Class = string(r.Class)
-	}
-	if in.State == Waiting && in.Doubted {
-		step.Kind, step.Reason = StepQuestion, unsentAgain+step.Reason
-	}
-	if replay != nil {
-		step.Expect, step.By = replay.Expect, replay.By
-	}
-	return ln.decide(ctx, in, rev, step)
 }
 
 // decide records a decision that needs no request.

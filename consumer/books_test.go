@@ -27,6 +27,7 @@ type books struct {
 	stopped  time.Time           // since when a person has stopped the lane; zero: not
 	lease    lease
 	writer   map[string]*process // who wrote an entry last
+	redials  int                 // how often an unanswered call is made again
 
 	withdrawn map[string]bool // intents of which somebody was told that they are cancelled
 }
@@ -65,6 +66,9 @@ func (b *books) post(p *process, batch consumer.Batch) {
 		s := b.w.entries["l."+it.Intent]
 		if b.withdrawn[it.Intent] {
 			b.fail("a byte for %s, which was withdrawn", s.intent.ID)
+		}
+		if of := s.intent.RedialOf; of != "" && b.withdrawn[consumer.Key("l", "/crm", of)] {
+			b.fail("a byte for %s, and %s was withdrawn", s.intent.ID, of)
 		}
 		if in := s.intent; in.State != consumer.Started || in.Claims != it.Attempt || b.writer[it.Intent] != p {
 			b.fail("I3: a byte for %s, attempt %d, without a claim of this process: %s, claim %d", in.ID, it.Attempt, in.State, in.Claims)
@@ -268,6 +272,7 @@ type lead struct {
 // nothing runs any more: I1, I7.
 func (b *books) close(leads []*lead) {
 	w := b.w
+	leads = b.closeRedials(leads)
 	if n := w.unacked(); n != 0 {
 		b.fail("I7: messages left: %d", n)
 	}

@@ -25,8 +25,25 @@ import (
 // it.
 const cancelPatience = 3 * time.Second
 
-// withdraw cancels one event that was not sent.
+// withdraw cancels an event that was not sent, or the next call to the person of one
+// that was.
 func (ln *lane) withdraw(ctx context.Context, cmd Command) (State, error) {
+	state, err := ln.withdrawOne(ctx, cmd)
+	if err == nil || state != Created && state != Ended {
+		return state, err
+	}
+	in, _, failed := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, cmd.Intent)
+	if failed != nil {
+		return state, failed
+	}
+	if next, found, err := ln.withdrawRedial(ctx, in, cmd); found {
+		return next, err
+	}
+	return state, err
+}
+
+// withdrawOne cancels one event that was not sent.
+func (ln *lane) withdrawOne(ctx context.Context, cmd Command) (State, error) {
 	if cmd.By == "" || cmd.Reason == "" {
 		return "", fmt.Errorf("a name and a reason are needed")
 	}
@@ -60,7 +77,6 @@ func (ln *lane) withdraw(ctx context.Context, cmd Command) (State, error) {
 	in, err = ln.resolve(ctx, in, rev, Step{Kind: StepCancel, By: cmd.By, Reason: cmd.Reason})
 	if err == nil {
 		ln.forget(in.Key)
-		ln.lg.Info().Str("intent", in.Key).Str("by", cmd.By).Msg("event withdrawn")
 	}
 	return in.State, err
 }

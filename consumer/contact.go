@@ -43,9 +43,32 @@ const (
 // Ruled is what a Rule says of one time.
 type Ruled int
 
+// The names of contact rules, in records and metrics.
+const (
+	RuleConsent    = "consent"
+	RuleNumber     = "number" // an emergency, short or premium-rate number
+	RuleRegion     = "region"
+	RuleWindow     = "window"
+	RuleBlock      = "block"
+	RuleOnce       = "once"
+	RuleCoolDown   = "cool_down"
+	RuleCaps       = "caps"
+	RuleRedial     = "redial"     // somebody whom the lane calls again was spoken with
+	RuleUnreadable = "unreadable" // nobody can tell what a record of the person says
+)
+
+// Rules lists the names of the contact rules, in the order of the constants.
+func Rules() []string {
+	return []string{
+		RuleConsent, RuleNumber, RuleRegion, RuleWindow, RuleBlock, RuleOnce, RuleCoolDown, RuleCaps,
+		RuleRedial, RuleUnreadable,
+	}
+}
+
 // Ruling is the answer of a Rule.
 type Ruling struct {
 	Verdict Ruled
+	Rule    string    // of a Rule or the Register: which one rules, by its name below
 	Until   time.Time // ContactLater: when it may be
 	Reason  string    // for a person; of ContactNow none
 

@@ -17,9 +17,10 @@ const (
 	VerbSettle = "settle" // a doubt's conversation exists: Conversation
 	VerbDrop   = "drop"   // a doubt or dead letter is over, nobody is called
 	VerbCancel = "cancel" // an event that was not sent is withdrawn
+	VerbForget = "forget" // of an event that is over nothing is kept but what counts
 )
 
-// Command is a request to the owner of a lane. Settle and drop are named and
+// Command is a request to the owner of a lane. Settle, drop and forget are named and
 // guarded: they count only while the intent still has the N that the person
 // saw. Cancel counts in the states in which nothing was sent, which guard it
 // themselves; an event that the ledger does not know is named by Source and ID.
@@ -49,6 +50,7 @@ type LaneStatus struct {
 	Provider string     `json:"provider"`
 	State    string     `json:"state"` // running, waiting, paused, held, stopped
 	Why      string     `json:"why,omitempty"`
+	Cause    string     `json:"cause,omitempty"`   // of Why, one of Causes; empty while events may be sent
 	DryRun   bool       `json:"dry_run,omitempty"` // it takes events and sends nothing
 	Used     int        `json:"slots_used"`
 	Limit    int        `json:"slots_limit"`
@@ -61,6 +63,7 @@ type LaneStatus struct {
 	Before   time.Time  `json:"before,omitzero"`   // see Engine.SetDoubtful
 	Trouble  string     `json:"trouble,omitempty"` // the newest failure
 	Webhooks HookCounts `json:"webhooks"`
+	Recent
 }
 
 // Control carries out a JSON Command for a lane and returns a JSON Reply.
@@ -86,10 +89,13 @@ func (e *Engine) control(ctx context.Context, name string, request []byte) Reply
 	case VerbStatus:
 		s := ln.status()
 		return Reply{Status: &s}
-	case VerbSettle, VerbDrop, VerbCancel:
+	case VerbSettle, VerbDrop, VerbCancel, VerbForget:
 		act := ln.command
-		if cmd.Verb == VerbCancel {
+		switch cmd.Verb {
+		case VerbCancel:
 			act = ln.withdraw
+		case VerbForget:
+			act = ln.erase
 		}
 		state, err := act(ctx, cmd)
 		if err != nil {
@@ -126,7 +132,6 @@ func (ln *lane) command(ctx context.Context, cmd Command) (State, error) {
 		ln.mu.Lock()
 		delete(ln.doubts, in.Key)
 		ln.mu.Unlock()
-		ln.lg.Info().Str("intent", in.Key).Str("by", cmd.By).Str("state", string(in.State)).Msg("settled by a person")
 	}
 	return in.State, err
 }
@@ -171,8 +176,11 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 
 // refusal says why a named step does not apply to an intent.
 func (s Step) refusal(in Intent) error {
-	if s.Kind == StepCancel {
+	switch {
+	case s.Kind == StepCancel:
 		return tooLate(in.State)
+	case s.Kind == StepForget && !erasable(in.State):
+		return unforgettable(in.State)
 	}
 	return fmt.Errorf("the event is %s by now (step %d, not %d); look again", stateName(in.State), in.N, s.Expect)
 }
@@ -208,7 +216,7 @@ const dedupe = 23 * time.Hour
 
 // droppedAfter reports whether a person dropped the event, or withdrew it, after t.
 func (in Intent) droppedAfter(t time.Time) bool {
-	if in.State != Cancelled || len(in.History) == 0 {
+	if in.State != Cancelled || len(in.History) == 0 || !in.Forgotten.IsZero() {
 		return false
 	}
 	last := in.History[len(in.History)-1]
@@ -243,7 +251,10 @@ func (ln *lane) status() LaneStatus {
 	a.mu.Lock()
 	limits := ln.limits()
 	breaker, refused := a.breaker.State(), a.refused
+	lately := ln.lately(now, breaker)
 	a.mu.Unlock()
+	lately.Waits = ln.waits.sums()
+	lately.Refusals, lately.Refusal = ln.suspicion.most()
 	fence, room := a.e.cfg.Fence(), a.e.cfg.Room()
 	clock := ln.distrust()
 	ln.mu.Lock()
@@ -252,28 +263,32 @@ func (ln *lane) status() LaneStatus {
 		Lane: ln.cfg.Name, Label: ln.cfg.Label, Account: a.cfg.Name, Provider: a.cfg.Kind,
 		State: "running", DryRun: ln.cfg.Dry, Used: limits.Held - limits.Gone, Limit: limits.Limit,
 		Created: ln.created, Settling: len(ln.open), Doubts: len(ln.doubts), Pause: ln.pause, Hold: ln.held, Before: ln.before, Trouble: cmp.Or(ln.hitch, ln.trouble), Webhooks: ln.hooks,
+		Recent: lately,
 	}
 	switch {
 	case ln.held != nil:
-		s.State, s.Why = "held", ln.held.Reason
+		s.State, s.Cause, s.Why = "held", CauseHeld, ln.held.Reason
 	case ln.pause != nil:
-		s.State, s.Why = "paused", fmt.Sprintf("by %s: %s", ln.pause.By, ln.pause.Reason)
+		s.State, s.Cause, s.Why = "paused", CausePaused, fmt.Sprintf("by %s: %s", ln.pause.By, ln.pause.Reason)
 	case fence != nil:
-		s.State, s.Why = "stopped", fence.Error()
+		s.State, s.Cause, s.Why = "stopped", CauseOwner, fence.Error()
 	case room != nil:
-		s.State, s.Why = "waiting", room.Error()
+		s.State, s.Cause, s.Why = "waiting", CauseRoom, room.Error()
 	case breaker != "closed" && refused:
-		s.State, s.Why = "stopped", "the provider refuses the credentials"
+		s.State, s.Cause, s.Why = "stopped", CauseUnauthorized, "the provider refuses the credentials"
 	case breaker != "closed":
-		s.State, s.Why = "stopped", "the provider does not answer well: "+ln.trouble
+		s.State, s.Cause, s.Why = "stopped", CauseBreaker, "the provider does not answer well: "+ln.trouble
 	case limits.BlockedUntil.After(now):
-		s.State, s.Why = "waiting", fmt.Sprintf("%s, for another %v", why(limits.Why), limits.BlockedUntil.Sub(now).Round(time.Second))
+		s.State, s.Cause, s.Why = "waiting", obstacle(limits.Why), fmt.Sprintf("%s, for another %v", why(limits), limits.BlockedUntil.Sub(now).Round(time.Second))
 	case limits.Free == 0 && limits.Limit > 0:
-		s.State, s.Why = "waiting", why(limits.Why)
+		s.State, s.Cause, s.Why = "waiting", obstacle(limits.Why), why(limits)
 	case s.DryRun:
 		s.Why = cmp.Or(ln.hitch, dryWhy)
 	default:
 		s.Why = ln.hitch
+	}
+	if s.Cause == "" && ln.hitch != "" {
+		s.Cause = CauseBroker
 	}
 	if clock != nil {
 		s.Clock = clock.Error()
@@ -284,12 +299,16 @@ func (ln *lane) status() LaneStatus {
 	return s
 }
 
-// why says the limiter's obstacle in an operator's words.
-func why(obstacle string) string {
-	switch obstacle {
+// why says the limiter's obstacle in an operator's words. Full although our own calls
+// leave slots is full of somebody else's.
+func why(s ratelimiter.State) string {
+	switch used := s.Held - s.Gone; s.Why {
 	case "slots":
 		return "all slots are in use"
 	case "full":
+		if used < s.Limit {
+			return fmt.Sprintf("the provider says that it is full, and only %d of %d slots are taken by Weir's own calls; somebody else may be using the account", used, s.Limit)
+		}
 		return "the provider says that it is full"
 	case "unexplained 429":
 		return "the provider answers 429 although slots should be free; somebody else may be using the account"
@@ -298,7 +317,7 @@ func why(obstacle string) string {
 	case "rate":
 		return "the provider's rate limit is used up"
 	default:
-		return obstacle
+		return s.Why
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // handle takes a batch of fetched messages, each with a slot, through to its
 // end.
 func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
-	msgs, stop := beat(fetched, ln.e.cfg.Heartbeat)
+	msgs, stop := beat(fetched, ln.e.cfg.Heartbeat) //nolint:contextcheck // until stop, also after the end of ctx
 	defer stop()
 	var candidates []*candidate
 	var wg sync.WaitGroup
@@ -114,24 +114,38 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}
 	}
 	var barred atomic.Bool
-	answer := ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: func() error {
+	var sent atomic.Pointer[time.Time]
+	answer := discreet(group, ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: func() error {
 		err := ln.mayPost(began, group)
 		barred.Store(err != nil)
+		if err == nil {
+			now := time.Now()
+			sent.Store(&now)
+		}
 		return err
-	}})
+	}}))
 	ln.a.compare(answer.Header, answer.Began, answer.Done)
 	m := ln.measure(group, answer, barred.Load())
 	done(m.breaker)
 	steps, halted := ln.steps(group, answer, m)
-	ln.a.learn(ln, g, group, answer, m) // whereupon others may be sent
+	refused := ln.a.learn(ln, g, group, answer, m) // whereupon others may be sent
+	told := ln.answered(group, answer, noted(&sent), barred.Load(), refused)
 	for other, reason := range halted {
 		other.keepPause(ctx, reason)
 	}
 	var wg sync.WaitGroup
 	for i, c := range group {
-		wg.Go(func() { ln.settle(ctx, c, answer.Results[i], steps[i], m) })
+		wg.Go(func() { ln.settle(ctx, c, answer.Results[i], steps[i], told, i) })
 	}
 	wg.Wait()
+}
+
+// noted is a time that was stored, or zero.
+func noted(p *atomic.Pointer[time.Time]) time.Time {
+	if t := p.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 // steps are the transitions that an answer makes. Lanes that must not go on after
@@ -254,6 +268,10 @@ func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
 		}
 		return false
 	}
+	if ln.e.cfg.Observer != nil {
+		c.waits = waited(c.intent, c.life.born, next.Claimed)
+	}
+	ln.e.turned(c.intent.State, next, step, Applied, occasion{attempt: true})
 	c.intent, c.rev = next, rev
 	return true
 }
@@ -319,7 +337,7 @@ func (ln *lane) measure(group []*candidate, answer Answer, barred bool) meaning 
 	}
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	ln.created += uint64(m.created)
+	ln.created += uint64(m.created) //nolint:gosec // a count
 	switch m.breaker {
 	case ratelimiter.Success:
 		ln.failures, ln.trouble = 0, ""

@@ -26,7 +26,8 @@
 //
 // Facts that no message stands behind (the end of a conversation, a doubt
 // settled by a person as created) are published first and written second, and
-// whoever found them repeats both.
+// whoever found them repeats both. So is the event that calls a person again after
+// an end (see Redials).
 //
 // # Slots
 //

@@ -46,7 +46,6 @@ func (ln *lane) rehearse(ctx context.Context, group []*candidate, g *grant) {
 			}
 			g.release(1)
 			if err == nil {
-				ln.lg.Info().Str("event_id", done.ID).Str("intent", done.Key).Str("state", string(done.State)).Msg("dry run")
 				ln.finish(ctx, c.msg, *done)
 			}
 		})

@@ -349,6 +349,7 @@ func (s *slot) learned(conv Conversation, began, now time.Time) (told []chan<- e
 // ErrLater.
 func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation) error {
 	last := Intent{Lane: ln.cfg.Name, Key: key.intent, Made: key.attempt, Conversation: id, Claimed: time.Now()} // if the ledger cannot even be read
+	var again *Redial
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
 		in, rev, err := ln.e.cfg.Ledger.Load(ctx, ln.cfg.Name, key.intent)
 		if err != nil {
@@ -356,17 +357,23 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 		}
 		last = in
 		step := Step{Kind: StepEnd, Conversation: id, Reason: conv.Result}
-		next, effect := Next(in, step, time.Now())
-		switch effect {
+		switch _, effect := Next(in, step, time.Now()); effect {
 		case Absorbed:
 			return ln.discard(ctx, in)
 		case Denied, Alarm:
 			return nil
 		}
-		if err := ln.publish(ctx, next, Ended, &conv); err != nil {
+		if again, err = ln.redial(ctx, in, conv); err != nil {
 			return err
 		}
-		if in, _, _, err = ln.e.apply(ctx, in, rev, step); err != nil {
+		if again != nil {
+			step.Next, step.NextAt = again.ID, again.At
+		}
+		next, _ := Next(in, step, time.Now())
+		if err := ln.publish(ctx, next, Ended, &ending{conv, again}); err != nil {
+			return err
+		}
+		if in, _, _, err = ln.e.applyFor(ctx, in, rev, step, occasion{facts: &conv}); err != nil {
 			return err
 		}
 		return ln.discard(ctx, in)
@@ -376,6 +383,12 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 		ln.a.follow(ln, last)
 		return ErrLater
 	}
-	ln.lg.Info().Str("intent", key.intent).Str("conversation", id).Str("result", conv.Result).Msg("conversation ended")
+	switch {
+	case again == nil:
+	case again.ID == "":
+		ln.lg.Info().Str("intent", key.intent).Str("reason", again.Reason).Msg("nobody is called again")
+	default:
+		ln.lg.Info().Str("intent", key.intent).Str("redial", again.Intent).Int("attempt", again.Attempt).Time("at", again.At).Msg("to be called again")
+	}
 	return nil
 }

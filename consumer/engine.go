@@ -25,6 +25,7 @@ type Config struct {
 	Switch   Switchboard
 	Catalog  *schema.Catalog
 	Register Register // nil: nobody is on it
+	Stream   Stream   // where redials go; needed if a lane has some
 
 	// Fence is asked before each claim and again before each first byte: nil
 	// only while this process surely is the only one that may send.
@@ -40,6 +41,13 @@ type Config struct {
 	// the engine enters samples of the broker's clock; the engine enters those of
 	// the providers'. Nil: it is believed.
 	Clock *Clock
+
+	// Observer hears what is done; nil: nobody does.
+	Observer Observer
+
+	// Traceparent is what an outcome of an event carries, when that is in a state that
+	// the claim made; nil: the event's own. Empty: none.
+	Traceparent func(s Subject, state State, claim int, conversation string) string
 
 	ClaimAge  time.Duration // the oldest claim that may be sent; 5 s
 	Margin    time.Duration // added to ClaimAge and Timeout before a foreign claim counts as dead; 30 s
@@ -90,8 +98,10 @@ type LaneConfig struct {
 	Fresh     time.Duration
 	JoinToken bool // the outcome carries what a browser needs to join
 	Dry       bool // nothing is sent (see rehearse)
+	Hooked    bool // the provider was given an address for webhooks
 	Routes    *schema.Routes
 	Contact   Contact // who may be contacted, and when; nil: anybody, at any time
+	Redials   Redials // when a call that nobody answered is made again
 	// Channels are those that the routes can ask for; nil if that cannot be told
 	// before an event is read.
 	Channels []string
@@ -112,7 +122,7 @@ type Engine struct {
 	ended    atomic.Pointer[time.Time] // when Run was asked to end; nil: not yet
 
 	mu      sync.Mutex
-	running context.Context // Run's, while it takes webhooks; else nil
+	running context.Context //nolint:containedctx // Run's, while it takes webhooks; else nil
 }
 
 // New checks the configuration and returns an engine that is not yet running.
@@ -144,6 +154,9 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 		for _, lc := range ac.Lanes {
 			if lc.Resend && !ac.TakesID {
 				errs = append(errs, fmt.Errorf("lane %s: the provider takes no id of ours, so resend could call a person twice", lc.Name))
+			}
+			if len(lc.Redials.After) > 0 && cfg.Stream == nil {
+				errs = append(errs, fmt.Errorf("lane %s: there is no stream for its redials", lc.Name))
 			}
 			if e.lanes[lc.Name] != nil {
 				errs = append(errs, fmt.Errorf("lane %s: named twice", lc.Name))
@@ -262,6 +275,17 @@ type Pause struct {
 // apply stores what the step makes of the intent. Where somebody else's write
 // came between, it reads the leader's entry and applies the step to that.
 func (e *Engine) apply(ctx context.Context, in Intent, rev uint64, s Step) (Intent, uint64, Effect, error) {
+	return e.applyFor(ctx, in, rev, s, occasion{})
+}
+
+// occasion is what an observer is told of a step besides the step.
+type occasion struct {
+	attempt bool          // the verdict on a request of this process
+	facts   *Conversation // of an end
+}
+
+// applyFor is apply on an occasion.
+func (e *Engine) applyFor(ctx context.Context, in Intent, rev uint64, s Step, why occasion) (Intent, uint64, Effect, error) {
 	for {
 		next, effect := Next(in, s, time.Now())
 		if effect == Denied || effect == Absorbed {
@@ -269,6 +293,7 @@ func (e *Engine) apply(ctx context.Context, in Intent, rev uint64, s Step) (Inte
 		}
 		stored, err := e.cfg.Ledger.Store(ctx, next, rev)
 		if err == nil {
+			e.turned(in.State, next, s, effect, why)
 			return next, stored, effect, nil
 		}
 		if !errors.Is(err, ErrConflict) {

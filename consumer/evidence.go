@@ -105,10 +105,8 @@ func (ln *lane) accept(ctx context.Context, u *rumour) (again bool, err error) {
 // accepted does in this process what follows of evidence that was written down.
 func (ln *lane) accepted(ctx context.Context, in Intent, conv Conversation, effect Effect) (again bool, err error) {
 	switch effect {
-	case Alarm:
-		ln.lg.Error().Str("intent", in.Key).Str("conversation", conv.ID).Msg("second conversation for one event")
+	case Alarm: // the observer is told
 	case Applied:
-		ln.lg.Info().Str("intent", in.Key).Str("conversation", conv.ID).Msg("a webhook led to the conversation: created")
 		ln.count(func(c *HookCounts) { c.Settled++ })
 		ln.mu.Lock()
 		delete(ln.doubts, in.Key)

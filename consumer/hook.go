@@ -73,6 +73,7 @@ type ears struct {
 	budget  budget  // of the GETs that webhooks cause
 	heard   float64 // share of the newest ends of which a webhook told before a poll did
 	trusted bool    // no webhook has told of an end since one was wrong
+	silent  int     // ends in a row of which none told before a poll did
 }
 
 func newEars() ears {

@@ -56,8 +56,17 @@ type Intent struct {
 	Born time.Time // when its event was published, or ordered to be sent again by a person; zero: not known
 
 	Source, ID, Type string // of the event; Source and ID are empty if it had none
+	Trace            string // the event's traceparent, if it had one: schema.Traceparent
 	Digest           string // of type and data: schema.Digest
 	Former           string // Digest before a person corrected the event
+
+	// RedialOf and Redial say of a redial which event was called first, by its id, and
+	// the how manyeth redial it is, from 1 on. Next is the redial that follows a
+	// conversation which has ended, by its event's id; empty: none does.
+	RedialOf string
+	Redial   int
+	Next     string
+	NextAt   time.Time // when it may be sent at the earliest
 
 	// Open, in doubt and in the claim that follows, says that the doubt is to be
 	// settled without a person: by looking our id up and sending the same id
@@ -81,6 +90,10 @@ type Intent struct {
 	Others       []string // further conversations that evidence named: each one an alarm
 	Class        string   // of a dead letter; of what was suppressed: ClassDryRun, schema.ClassContact or none
 	Reason       string   // of the newest transition, for a person
+
+	// Forgotten is when a person had all forgotten of its event but what counts; zero:
+	// nobody has. What is empty for that stays so.
+	Forgotten time.Time
 
 	First   time.Time    // of the first transition
 	History []Transition // the newest, at most HistoryLimit
@@ -129,6 +142,7 @@ type Transition struct {
 	Claim  int   // Claims after it
 	At     time.Time
 	By     string // the person, where a person decided
+	Cause  string // of a wait; empty where it is not known
 	Reason string
 }
 

@@ -48,6 +48,8 @@ type lane struct {
 	failures int                  // requests in a row of which no byte was taken
 
 	suspicion suspicion
+	waits     waits
+	full, odd uint64 // answers that refused for want of a slot, explained or not; under account.mu
 	ears
 }
 
@@ -110,6 +112,7 @@ func newLane(a *account, cfg LaneConfig) *lane {
 		untold:  make(map[string]bool),
 
 		suspicion: newSuspicion(),
+		waits:     newWaits(),
 		ears:      newEars(),
 	}
 }

@@ -16,6 +16,7 @@ import (
 // message. One that expires before that comes when it does, to be told of.
 func (ln *lane) postpone(ctx context.Context, m Message, in Intent, rev uint64, life lifetime) {
 	at := earlier(ln.e.delivery(ln.left(in, rev)), life.until)
+	ln.waits.postponed(in)
 	ln.keepUntil(ctx, m, Postponed{
 		Lane: in.Lane, Intent: in.Key, N: in.N, At: at, Header: m.Header(), Data: m.Data(),
 	})
@@ -26,6 +27,7 @@ func (ln *lane) keepUntil(ctx context.Context, m Message, p Postponed) {
 	if err := ln.e.cfg.Outbox.Postpone(ctx, p); err != nil {
 		ln.lg.Warn().Err(err).Str("intent", p.Intent).Msg("postpone")
 		ln.hitched(err)
+		ln.waits.put(m, CauseBroker)
 		ln.giveBack(m, time.Minute, false)
 		return
 	}
@@ -61,12 +63,16 @@ func (a *account) sweep(ctx context.Context) {
 
 func (ln *lane) sweep(ctx context.Context, now time.Time) error {
 	var errs []error
+	later := make(map[string]int)
 	for entry, err := range ln.e.cfg.Ledger.Scan(ctx, ln.cfg.Name, ln.e.earliest(now).Add(-sweepBack)) {
 		if errors.Is(err, ErrStrange) {
 			continue // said at the start
 		}
 		if err != nil {
 			return errors.Join(append(errs, err)...)
+		}
+		if entry.Intent.postponed() {
+			later[causeOf(entry.Intent)]++
 		}
 		switch in := entry.Intent; {
 		case in.State == Waiting && in.Later && now.Sub(in.NotBefore) > overdue:
@@ -79,6 +85,7 @@ func (ln *lane) sweep(ctx context.Context, now time.Time) error {
 			ln.repeat(ctx, []Intent{in})
 		}
 	}
+	ln.waits.recount(later)
 	return errors.Join(errs...)
 }
 

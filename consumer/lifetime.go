@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -25,6 +24,9 @@ import (
 
 // causeNotBefore is the cause of a wait for an event's notbefore.
 const causeNotBefore = "notbefore"
+
+// notBeforeReason begins what is said of it.
+const notBeforeReason = "not before "
 
 // contactExpired is the verdict on an event that is over.
 const contactExpired Ruled = -1
@@ -94,7 +96,7 @@ func (ln *lane) alive(l lifetime) (ruling Ruling, unsure error) {
 	case !l.until.IsZero() && !l.NotBefore.Before(l.until):
 		return Ruling{Verdict: contactExpired, Reason: "The event expires at " + instant(l.until) + " and must not be sent before " + instant(l.NotBefore) + "."}, nil
 	case first.Before(l.NotBefore):
-		return Ruling{Verdict: ContactLater, Until: l.NotBefore, Reason: "not before " + instant(l.NotBefore) + ", as the event says", cause: causeNotBefore}, nil
+		return Ruling{Verdict: ContactLater, Until: l.NotBefore, Reason: notBeforeReason + instant(l.NotBefore) + ", as the event says", cause: causeNotBefore}, nil
 	default:
 		return Ruling{Verdict: ContactNow}, nil
 	}
@@ -108,18 +110,4 @@ func (l lifetime) within(r Ruling) Ruling {
 	}
 	return Ruling{Verdict: contactExpired, Reason: fmt.Sprintf(
 		"Its person may not be contacted before %s (%s), and by then the event is over. %s", instant(r.Until), r.Reason, l.why)}
-}
-
-// expire records that an event is over. A dead letter that a person ordered to be
-// sent again stays one: it can be corrected.
-func (ln *lane) expire(ctx context.Context, in Intent, rev uint64, replay *Replay, reason string) (*Intent, error) {
-	step := Step{Kind: StepExpire, Reason: reason}
-	switch {
-	case in.State == Waiting && in.Doubted:
-		step.Kind, step.Reason = StepQuestion, "it was not sent again, and whether an earlier request was obeyed is not known: "+reason
-	case replay != nil:
-		step.Kind, step.Reason = StepDecline, "the order to send it again was not obeyed: "+reason
-		step.Expect, step.By = replay.Expect, replay.By
-	}
-	return ln.decide(ctx, in, rev, step)
 }

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,7 @@ type world struct {
 	slowStore  time.Duration // from the write to its answer
 
 	hours  *hours                        // when people may be contacted; nil: at any time
+	result func(id string) string        // of a conversation; nil: completed
 	listed func(intent string) time.Time // from when on its person must not be contacted; zero: never; nil: nobody
 	lives  map[string]span               // when an intent's event may be sent; none: at any time
 	chance *chance                       // nil: nothing goes wrong by itself
@@ -122,6 +124,7 @@ type record struct {
 	key       string   // of its intent, where a storm published it
 	published time.Time
 	high      bool // of high priority
+	redial    bool // an engine put it there
 }
 
 // ackWait is the broker's: a delivery without a sign of life comes again.
@@ -405,7 +408,7 @@ func (p *process) Store(_ context.Context, in consumer.Intent, revision uint64) 
 		}
 		var err error
 		if p.w.storeErr != nil {
-			effect := false
+			var effect bool
 			if effect, err = p.w.storeErr(in); !effect {
 				return err
 			}
@@ -527,6 +530,36 @@ func (p *process) Restore(_ context.Context, _, intent string, sequence uint64) 
 		p.w.note("restore %s", intent)
 		r := p.w.events.msgs[i]
 		p.w.addDue(&record{header: r.header, data: r.data, intent: intent, ready: time.Now()})
+		return nil
+	})
+}
+
+func (p *process) Event(_ context.Context, _ string, sequence uint64) (map[string][]string, []byte, error) {
+	p.stand()
+	if err := p.w.reach(5 * time.Second); err != nil {
+		return nil, nil, err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if p.dead {
+		return nil, nil, errKilled
+	}
+	i := slices.IndexFunc(p.w.events.msgs, func(r *record) bool { return r.seq == sequence })
+	if i < 0 {
+		return nil, nil, consumer.ErrGone
+	}
+	return p.w.events.msgs[i].header, p.w.events.msgs[i].data, nil
+}
+
+func (p *process) Append(_ context.Context, _, id string, header map[string][]string, data []byte) error {
+	return p.write("append", func(seen bool) error {
+		p.w.order = append(p.w.order, "append")
+		p.w.note("append %s (seen: %v)", id, seen)
+		last := p.w.events.msgs[len(p.w.events.msgs)-1].seq
+		p.w.events.msgs = append(p.w.events.msgs, &record{
+			seq: last + 1, header: header, data: data, ready: time.Now(), published: time.Now(), key: id[:strings.LastIndexByte(id, '.')], redial: true,
+		})
+		p.w.events.stir()
 		return nil
 	})
 }
@@ -692,6 +725,9 @@ func (p *process) Conversation(_ context.Context, id string) (consumer.Conversat
 		return consumer.Conversation{}, consumer.ErrNotFound
 	}
 	conv := consumer.Conversation{ID: id, Ended: !until.After(time.Now()), Result: "completed", Duration: p.w.lasts[id]}
+	if p.w.result != nil {
+		conv.Result = p.w.result(id)
+	}
 	if it := p.w.asked[id]; !p.w.hush[id] {
 		conv.Intent, conv.Attempt, conv.Pair = it.Intent, it.Attempt, it.Request.Pair
 	}
@@ -735,7 +771,7 @@ func (w *world) start(t *testing.T, p *process, edit func(*consumer.Config)) *pr
 		t.Fatal(err)
 	}
 	cfg := consumer.Config{
-		Ledger: p, Outbox: p, Switch: p, Catalog: catalog(),
+		Ledger: p, Outbox: p, Stream: p, Switch: p, Catalog: catalog(),
 		Fence: func() (err error) { w.do(func() { err = p.fence }); return err },
 		Accounts: []consumer.AccountConfig{{
 			Name: "a", Provider: p,

@@ -48,6 +48,19 @@ type OutcomeData struct {
 	StartedAt time.Time      `json:"started_at,omitzero"`
 	EndedAt   time.Time      `json:"ended_at,omitzero"`
 	Duration  float64        `json:"duration_seconds,omitzero"`
+
+	// RedialOf and RedialNumber say of a redial which event was called first, by its
+	// id, and the how manyeth redial it is. Redial says of an end that the lane's rules
+	// make a call of again which event does that, or why none does.
+	RedialOf     string  `json:"redial_of,omitempty"`
+	RedialNumber int     `json:"redial_number,omitempty"`
+	Redial       *Redial `json:"redial,omitempty"`
+}
+
+// ending is what an outcome of an end says besides what the ledger knows.
+type ending struct {
+	Conversation
+	redial *Redial
 }
 
 // OutcomeKind is the last word of the outcome type that belongs to a state.
@@ -71,13 +84,14 @@ func OutcomeKinds() []string {
 
 // outcome returns the CloudEvent that tells the publisher of state s. Its id is
 // the same each time it is made of the same intent, state and claim.
-func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Event) {
+func outcome(in Intent, s State, facts *ending) (kind string, ev event.Event) {
 	kind = OutcomeKind(s)
 	then := moment(in, s)
 	data := OutcomeData{
 		Lane: in.Lane, Kind: kind, EventSource: in.Source, EventID: in.ID, EventType: in.Type, N: then.N, At: then.At.UTC(),
 		Intent: in.Key, Conversation: in.Conversation, Channel: in.Channel, Others: in.Others,
 		Reason: in.Reason, Claims: in.Claims, Attempts: in.Attempts, Waits: in.Waits,
+		RedialOf: in.RedialOf, RedialNumber: in.Redial,
 	}
 	switch s {
 	case Dead:
@@ -87,11 +101,14 @@ func outcome(in Intent, s State, facts *Conversation) (kind string, ev event.Eve
 	case Created:
 		data.Status, data.Reason = then.Reason, ""
 		data.Greeting, data.Join = in.Session.Greeting, joinable(in.Session)
+	case Ended:
+		data.Redial = in.again()
 	}
 	if facts != nil {
 		data.Result, data.Summary, data.Reason = facts.Result, facts.Summary, facts.Reason
 		data.StartedAt, data.EndedAt = facts.StartedAt, facts.EndedAt
 		data.Duration = facts.Duration.Seconds()
+		data.Redial = facts.redial
 	}
 	ev = event.New(event.CloudEventsVersionV1)
 	parts := []string{OutcomePrefix + kind, strconv.Itoa(in.Claims)}

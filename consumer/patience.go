@@ -102,8 +102,9 @@ func (a *account) likely(age, wait time.Duration) time.Duration {
 // webhook told. The caller holds mu.
 func (s *slot) ended(conv Conversation) {
 	heard := 0.0
+	s.ln.silent++
 	if !s.rung.IsZero() {
-		heard = 1
+		heard, s.ln.silent = 1, 0
 		s.ln.trusted = true
 		s.ln.count(func(c *HookCounts) { c.Confirmed++ })
 	}

@@ -195,11 +195,11 @@ func (g *grant) decided(n int) {
 
 // observe enters what an answer says of the limits. Counts of conversations are
 // no word on those that are not counted here. The caller holds mu.
-func (p *pool) observe(o ratelimiter.Outcome) {
+func (p *pool) observe(o ratelimiter.Outcome) ratelimiter.Refusal {
 	if !p.counted && o.Reading.Concurrency {
 		o.Reading = ratelimiter.Reading{Limit: -1, Remaining: -1, RetryAfter: o.Reading.RetryAfter}
 	}
-	p.limiter.Observe(o)
+	return p.limiter.Observe(o)
 }
 
 // opening returns when the limiter expects to open, at most a minute away.

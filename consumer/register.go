@@ -26,6 +26,9 @@ type Approach struct {
 	N      int // of the intent: a claim will be made only while it has this one
 	To     Recipient
 	Redial bool // the event says that the person is contacted once more on purpose
+	// Since, of a redial that a lane makes by itself, is when the first call was placed:
+	// whoever was spoken with after that is not called again. Else zero.
+	Since time.Time
 }
 
 // admitted returns the candidates that the register lets be contacted now. It is
@@ -50,9 +53,10 @@ func (ln *lane) admitted(ctx context.Context, group []*candidate, g *grant) []*c
 			kept = append(kept, c)
 		case ContactNever:
 			g.release(1)
-			ln.withhold(ctx, c, ruling.Reason)
+			ln.withhold(ctx, c, ruling)
 		default:
-			ln.lg.Debug().Str("intent", c.intent.Key).Str("reason", ruling.Reason).Msg("not contacted yet")
+			ln.waits.put(c.msg, CausePerson)
+			ln.tellWait(c.intent, CausePerson, ruling.Rule, ruling.Reason, ruling.Until)
 			ln.letGo(g, []*candidate{c}, max(time.Until(ruling.Until), time.Second))
 		}
 	}
@@ -65,7 +69,11 @@ func (ln *lane) consult(ctx context.Context, group []*candidate) ([]Ruling, erro
 	defer cancel()
 	approaches := make([]Approach, len(group))
 	for i, c := range group {
-		approaches[i] = Approach{Lane: ln.cfg.Name, Intent: c.intent.Key, N: c.intent.N, To: c.request.To, Redial: c.redial}
+		since, err := ln.since(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		approaches[i] = Approach{Lane: ln.cfg.Name, Intent: c.intent.Key, N: c.intent.N, To: c.request.To, Redial: c.redial, Since: since}
 	}
 	rulings, err := ln.e.cfg.Register.Admit(ctx, approaches)
 	if err == nil && len(rulings) != len(group) {
@@ -75,13 +83,13 @@ func (ln *lane) consult(ctx context.Context, group []*candidate) ([]Ruling, erro
 }
 
 // withhold ends a candidate that must not be sent.
-func (ln *lane) withhold(ctx context.Context, c *candidate, reason string) {
+func (ln *lane) withhold(ctx context.Context, c *candidate, ruling Ruling) {
 	var done *Intent
 	var err error
 	if c.intent.State == Doubt && c.intent.Open {
-		done, err = ln.give(ctx, c.intent, c.rev, Step{Kind: StepPark, Foreign: c.intent.Foreign, Reason: fmt.Sprintf("it was not sent again: %s; as before: %s", reason, c.intent.Reason)})
+		done, err = ln.give(ctx, c.intent, c.rev, Step{Kind: StepPark, Foreign: c.intent.Foreign, Reason: fmt.Sprintf("it was not sent again: %s; as before: %s", ruling.Reason, c.intent.Reason)})
 	} else {
-		done, err = ln.suppress(ctx, c.intent, c.rev, c.replay, &schema.Skip{Class: schema.ClassContact, Reason: reason})
+		done, err = ln.suppress(ctx, c, &schema.Skip{Class: schema.ClassContact, Rule: ruling.Rule, Reason: ruling.Reason})
 	}
 	if err != nil {
 		ln.stumble(ctx, c.msg, c.intent.Key, err)

@@ -38,7 +38,7 @@ func (e *Engine) Hear(ctx context.Context, name string, reports []Report) error 
 	ln.count(func(c *HookCounts) { c.Received += uint64(len(reports)) })
 	rumours := make([]*rumour, len(reports))
 	for i, r := range reports {
-		rumours[i] = ln.hear(r)
+		rumours[i] = ln.hear(r) //nolint:contextcheck // it lives as long as Run
 	}
 	var err error
 	for _, u := range rumours {

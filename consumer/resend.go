@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
-
 	"github.com/weirhq/weir/ratelimiter"
-	"github.com/weirhq/weir/schema"
 )
 
 // A doubt settles itself where the provider takes our id, and makes one
@@ -29,13 +26,14 @@ import (
 // event that is delivered again.
 
 // heal gives the message of an open doubt back until its id can be sent again.
-func (ln *lane) heal(c *candidate, in Intent, r Result, m meaning) {
+func (ln *lane) heal(c *candidate, in Intent, r Result) {
 	ln.sight(in.Key, c.rev, time.Now())
 	wait := ln.a.cfg.VisibleAfter
 	if r.Verdict != VerdictDoubt && r.Verdict != VerdictRejected {
-		wait = max(wait, ln.delay(c, in, r, m))
+		wait = max(wait, ln.delay(c, in, r))
 	}
 	ln.unsettled(in.Key)
+	ln.waits.put(c.msg, CauseDoubt)
 	ln.giveBack(c.msg, wait, false)
 }
 
@@ -43,7 +41,8 @@ func (ln *lane) heal(c *candidate, in Intent, r Result, m meaning) {
 // conversation is found, its id is to be sent again (a candidate), it has to
 // wait, or it is parked. Where a person ordered it to be sent again, it is looked
 // for all the same (H10).
-func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, replay *Replay, life lifetime, ev event.Event, refusal error) (*candidate, *Intent, error) {
+func (ln *lane) reopen(ctx context.Context, c *candidate) (*candidate, *Intent, error) {
+	in, rev := c.intent, c.rev
 	ln.unsettled(in.Key)
 	now := time.Now()
 	blind, trouble := ln.a.blind(now)
@@ -52,12 +51,13 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 		return ln.parked(ctx, in, rev, "what became of it cannot be looked up: "+trouble.Error())
 	}
 	if wait > 0 {
-		ln.giveBack(m, wait, false)
+		ln.waits.put(c.msg, CauseDoubt)
+		ln.giveBack(c.msg, wait, false)
 		return nil, nil, nil
 	}
-	c, err := &candidate{msg: m, intent: in, rev: rev, life: life, digest: schema.Digest(ev), replay: replay, redial: schema.Redial(ev)}, refusal
+	err := c.refusal
 	if err == nil {
-		c.request, c.rule, err = ln.translate(ev)
+		c.request, c.rule, err = ln.translate(c.ev)
 	}
 	switch {
 	case err != nil:
@@ -76,7 +76,8 @@ func (ln *lane) reopen(ctx context.Context, m Message, in Intent, rev uint64, re
 		ln.a.shut(time.Now(), err)
 		ln.a.mu.Unlock()
 		ln.complain(err)
-		ln.giveBack(m, 5*time.Second, false)
+		ln.waits.put(c.msg, CauseDoubt)
+		ln.giveBack(c.msg, 5*time.Second, false)
 		return nil, nil, nil
 	case foreign(conv, c.request.Pair):
 		ln.lg.Error().Str("intent", in.Key).Msg("our id names a conversation that differs from the one asked for")
@@ -99,6 +100,7 @@ func (ln *lane) again(ctx context.Context, c *candidate) (*candidate, *Intent, e
 	case ruling.Verdict == ContactNever, ruling.Verdict == contactExpired:
 		return ln.parked(ctx, c.intent, c.rev, "the event cannot be sent again: "+ruling.Reason)
 	case ruling.Verdict == ContactLater: // what became of it is asked for now and then
+		ln.waits.put(c.msg, CauseWindow)
 		ln.giveBack(c.msg, min(ln.e.until(ruling.Until), ln.e.cfg.Long), false)
 	default:
 		return c, nil, nil
@@ -166,7 +168,6 @@ func (ln *lane) witness(ctx context.Context, s *slot, conv Conversation) error {
 		if in, _, _, err = ln.e.apply(ctx, in, rev, step); err != nil {
 			return err
 		}
-		ln.lg.Info().Str("intent", key).Msg("doubt settled: the conversation exists")
 	}
 	ln.mu.Lock()
 	delete(ln.doubts, key)

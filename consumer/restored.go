@@ -3,8 +3,6 @@ package consumer
 import (
 	"context"
 	"time"
-
-	"github.com/cloudevents/sdk-go/v2/event"
 )
 
 // After a loss of state the ledger may have forgotten what was sent (H19): a
@@ -58,16 +56,17 @@ func (o Origin) given() time.Time {
 // question brings an event that may have been sent into doubt: for a person, or,
 // where the provider takes our id, until it was looked for. Such doubts do not
 // count towards the lane's limit.
-func (ln *lane) question(ctx context.Context, m Message, in Intent, rev uint64, life lifetime, ev event.Event) (*candidate, *Intent, error) {
+func (ln *lane) question(ctx context.Context, c *candidate) (*candidate, *Intent, error) {
 	step := Step{Kind: StepQuestion, Open: ln.cfg.Resend, Reason: restoredReason}
-	in, rev, _, err := ln.e.apply(ctx, in, rev, step)
+	var err error
+	c.intent, c.rev, _, err = ln.e.apply(ctx, c.intent, c.rev, step)
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case in.State == Doubt && in.Open:
-		return ln.reopen(ctx, m, in, rev, nil, life, ev, nil)
+	case c.intent.State == Doubt && c.intent.Open:
+		return ln.reopen(ctx, c)
 	default: // whatever somebody else made of it meanwhile
-		return nil, &in, nil
+		return nil, &c.intent, nil
 	}
 }
 

@@ -12,33 +12,28 @@ import (
 )
 
 // settle records what the answer means for one item, and ends its message.
-func (ln *lane) settle(ctx context.Context, c *candidate, r Result, step Step, m meaning) {
+func (ln *lane) settle(ctx context.Context, c *candidate, r Result, step Step, told *Answered, i int) {
 	if step.Kind == StepRelease && time.Until(step.NotBefore) > ln.e.cfg.Long {
 		step.Later = true
 	}
-	ln.lg.Info().
-		Str("event_id", c.intent.ID).Str("intent", c.intent.Key).Int("attempt", c.intent.Claims).
-		Stringer("verdict", r.Verdict).Str("conversation", r.Conversation).Str("reason", r.Reason).
-		Msg("attempt")
 	var in Intent
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
-		applied, rev, effect, err := ln.e.apply(ctx, c.intent, c.rev, step)
+		applied, rev, _, err := ln.e.applyFor(ctx, c.intent, c.rev, step, occasion{attempt: true})
 		if err != nil {
 			return err
-		}
-		if effect == Alarm {
-			ln.lg.Error().Str("intent", c.intent.Key).Str("conversation", r.Conversation).Msg("second conversation for one event")
 		}
 		in, c.rev = applied, rev
 		return nil
 	})
 	ln.e.claimed.Add(-1)
 	if err != nil {
+		ln.attempted(c, c.intent, r, told, i, step)
 		ln.lg.Error().Err(err).Str("intent", c.intent.Key).Msg("the answer could not be recorded; its event will be in doubt")
 		return
 	}
+	ln.attempted(c, in, r, told, i, step)
 	if in.State == Doubt && in.Open {
-		ln.heal(c, in, r, m)
+		ln.heal(c, in, r)
 		return
 	}
 	if in.Later {
@@ -46,7 +41,8 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, step Step, m
 		return
 	}
 	if in.State == Waiting {
-		ln.giveBack(c.msg, ln.delay(c, in, r, m), r.Verdict == VerdictFull && !r.ItemError && in.NotBefore.IsZero())
+		ln.waits.put(c.msg, causeOfVerdict(r.Verdict, in))
+		ln.giveBack(c.msg, ln.delay(c, in, r), r.Verdict == VerdictFull && !r.ItemError && in.NotBefore.IsZero())
 		return
 	}
 	ln.finish(ctx, c.msg, in)
@@ -109,7 +105,7 @@ func (ln *lane) step(in Intent, r Result, m meaning) (s Step, halt string) {
 }
 
 // delay is how long the broker keeps an event that waits.
-func (ln *lane) delay(c *candidate, in Intent, r Result, m meaning) time.Duration {
+func (ln *lane) delay(c *candidate, in Intent, r Result) time.Duration {
 	if wait := ln.left(in, c.rev); wait > 0 {
 		return wait
 	}
@@ -263,9 +259,17 @@ func (ln *lane) conclude(ctx context.Context, m Message, in Intent) error {
 	}
 }
 
-// publish sends the outcome that belongs to a state.
-func (ln *lane) publish(ctx context.Context, in Intent, s State, facts *Conversation) error {
+// publish sends the outcome that belongs to a state. Of what was forgotten nothing
+// is told any more.
+func (ln *lane) publish(ctx context.Context, in Intent, s State, facts *ending) error {
+	if !in.Forgotten.IsZero() {
+		ln.lg.Info().Str("intent", in.Key).Str("state", string(s)).Msg("an event that was forgotten came again, or was heard of; nothing is sent or told")
+		return nil
+	}
 	kind, ev := outcome(in, s, facts)
+	if t := ln.traceparent(in, s); t != "" {
+		ev.SetExtension("traceparent", t)
+	}
 	return ln.e.cfg.Outbox.Publish(ctx, in.Lane, kind, ev)
 }
 

@@ -237,7 +237,7 @@ func (a *account) enter(ln *lane, p *pool, key slotKey, claimed time.Time, held 
 
 // learn enters an answer into the books: first what it and its headers say, then
 // the slots that it took and those that it left.
-func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m meaning) {
+func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m meaning) ratelimiter.Refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer g.decided(len(group))
@@ -254,7 +254,8 @@ func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m
 	if m.unsent == len(group) && answer.Status == 0 {
 		o.Sent = 0
 	}
-	g.pool.observe(o)
+	refusal := g.pool.observe(o)
+	a.tally(ln, refusal, answer.Done)
 	if answer.Full {
 		a.prove(time.Now())
 	}
@@ -268,6 +269,7 @@ func (a *account) learn(ln *lane, g *grant, group []*candidate, answer Answer, m
 		g.pool.careful, g.pool.window = false, min(g.pool.window+1, mostFlying)
 	}
 	a.refused = m.refused || a.refused && m.created == 0
+	return refusal
 }
 
 // book decides about the slot that was taken for one item. The caller holds mu.

@@ -69,7 +69,7 @@ func TestStormWithIDs(t *testing.T) {
 // seeds is how many worlds each storm has, from is the first: more of them, and
 // each one exactly again, by tools/storm.
 var (
-	seeds = flag.Uint64("seeds", 30, "worlds of each storm")
+	seeds = flag.Uint64("seeds", 10, "worlds of each storm")
 	from  = flag.Uint64("from", 0, "the first world of each storm")
 	story = flag.Bool("history", false, "print the history of each world")
 )

@@ -312,7 +312,7 @@ func (s *storm) conflict(l *lead) {
 	}
 	s.met(conflicts)
 	s.w.leadWith(l.id, map[string]any{"id": l.id, "phone": "+14155559999", "channel": "telephone"})
-	digest := s.w.digest(s.t, len(s.w.events.msgs)-1)
+	digest := s.w.digest(s.t, slices.Index(s.w.events.msgs, s.w.last()))
 	other := &lead{id: "another " + l.id, bad: true, key: uuid.NewSHA1(uuid.MustParse("5f2f6e0e-5f3a-5d0b-9c53-1d8a2f8e7b11"), []byte(l.key+"\n"+digest)).String()}
 	s.w.do(func() { s.w.last().key = other.key })
 	if s.leadOf(other.key) == nil {
@@ -320,8 +320,15 @@ func (s *storm) conflict(l *lead) {
 	}
 }
 
-// last is the newest event. The caller holds mu.
-func (w *world) last() *record { return w.events.msgs[len(w.events.msgs)-1] }
+// last is the event that was published last. The caller holds mu.
+func (w *world) last() *record {
+	for _, r := range slices.Backward(w.events.msgs) {
+		if !r.redial {
+			return r
+		}
+	}
+	return nil
+}
 
 // again publishes an event a second time.
 func (s *storm) again(l *lead) {

@@ -29,6 +29,8 @@ type suspicion struct {
 	mu      sync.Mutex
 	counts  map[cause]int // since a request could last be made
 	limits  map[cause]int // where a person has raised them
+	top     cause         // of the counts the highest
+	words   string        // of its newest refusal
 	accused cause         // what paused the lane; zero: something else, or nothing
 }
 
@@ -50,14 +52,28 @@ func newSuspicion() suspicion {
 func (s *suspicion) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget()
+}
+
+// forget begins to count anew. The caller holds mu.
+func (s *suspicion) forget() {
 	clear(s.counts)
+	s.top, s.words = cause{}, ""
+}
+
+// most returns how many equal refusals there were at most since a request could
+// last be made, and what the newest of them said.
+func (s *suspicion) most() (n int, words string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[s.top], s.words
 }
 
 // lift notes that a person lets the lane go on.
 func (s *suspicion) lift() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.counts)
+	s.forget()
 	if s.accused != (cause{}) && len(s.limits) < mostCauses {
 		s.limits[s.accused] = 10 * s.limit(s.accused)
 	}
@@ -73,13 +89,16 @@ func (s *suspicion) limit(c cause) int {
 }
 
 // add counts a refusal and reports whether it is one too many.
-func (s *suspicion) add(c cause) (limit int, tooMany bool) {
+func (s *suspicion) add(c cause, words string) (limit int, tooMany bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.counts[c]; !known && len(s.counts) >= mostCauses {
 		return 0, false
 	}
 	s.counts[c]++
+	if s.counts[c] >= s.counts[s.top] {
+		s.top, s.words = c, words
+	}
 	limit = s.limit(c)
 	if s.counts[c] < limit {
 		return limit, false
@@ -100,7 +119,7 @@ func (ln *lane) suspect(ctx context.Context, eventType string, refusal error) bo
 	default:
 		return false
 	}
-	limit, tooMany := ln.suspicion.add(cause{string(r.Class), r.Field, eventType})
+	limit, tooMany := ln.suspicion.add(cause{string(r.Class), r.Field, eventType}, r.Reason)
 	if tooMany {
 		ln.stop(ctx, fmt.Sprintf("%d events were refused for the same reason, with none between them that could be sent, so the route or the schema may be wrong: %s "+
 			"If it is, mend it and start weir serve again; if these events are, let the lane go on.", limit, r.Reason))

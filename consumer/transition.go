@@ -35,12 +35,31 @@ const (
 	StepSettle   // named: the doubt's conversation exists
 	StepDrop     // named: the doubt or dead letter is over, nobody is called
 	StepDecline  // named: the order to send again is not obeyed, all stays as it is
+	StepForget   // named: nothing of its event is kept but what counts
 )
+
+// stepNames are the kinds' names in logs and metrics.
+var stepNames = [...]string{
+	StepRelease: "release", StepReject: "reject", StepDoubt: "doubt", StepStale: "stale",
+	StepEvidence: "evidence", StepEnd: "end",
+	StepClaim: "claim", StepDefer: "defer", StepResend: "resend", StepPark: "park", StepReplay: "replay",
+	StepRefuse: "refuse", StepSuppress: "suppress", StepExpire: "expire", StepCancel: "cancel",
+	StepQuestion: "question", StepSettle: "settle", StepDrop: "drop", StepDecline: "decline",
+	StepForget: "forget",
+}
+
+// String returns the kind's name in logs and metrics.
+func (k StepKind) String() string {
+	if k <= 0 || int(k) >= len(stepNames) {
+		return "unknown"
+	}
+	return stepNames[k]
+}
 
 // StepKinds lists every kind, in the order of the constants.
 func StepKinds() []StepKind {
-	kinds := make([]StepKind, 0, StepDecline)
-	for k := StepRelease; k <= StepDecline; k++ {
+	kinds := make([]StepKind, 0, StepForget)
+	for k := StepRelease; k <= StepForget; k++ {
 		kinds = append(kinds, k)
 	}
 	return kinds
@@ -62,9 +81,12 @@ type Step struct {
 	Session      Session   // StepEvidence
 	NotBefore    time.Time // StepRelease, StepDefer
 	Later        bool      // the same: the event will be postponed
-	Sequence     uint64    // StepClaim, StepDefer: where its event is to be found, if it comes from the lane's stream
+	Sequence     uint64    // StepClaim, StepDefer, StepRefuse: where its event is to be found, if it comes from the lane's stream
 	Born         time.Time // StepClaim, StepDefer: Intent.Born, if the entry does not say it yet; StepReplay: anew
+	Next         string    // StepEnd: Intent.Next
+	NextAt       time.Time // the same
 	Class        string    // StepReject, StepRefuse: the dead letter's class; StepSuppress: ClassDryRun, schema.ClassContact or none; StepRelease, StepDefer: the cause of the wait
+	Rule         string    // StepSuppress, StepDefer: the contact rule, for observers
 	Reason       string
 	By           string // named decisions: who
 }
@@ -87,12 +109,24 @@ const (
 // Next is the only function that changes an intent. It is pure: the intent, the
 // step and the time decide. The returned intent shares nothing with in.
 func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
+	out, effect := next(in, s, now)
+	if !in.Forgotten.IsZero() && (effect == Applied || effect == Alarm) {
+		out = out.hushed()
+	}
+	return out, effect
+}
+
+// next is Next for an intent that was not forgotten.
+func next(in Intent, s Step, now time.Time) (Intent, Effect) {
 	if s.Kind == StepEvidence || s.Kind == StepSettle {
 		return witness(in, s, now)
 	}
 	to, ok := target(in, s)
 	if !ok {
 		if s.Kind == StepEnd && in.State == Ended && sameID(in.Conversation, s.Conversation) {
+			return in, Absorbed
+		}
+		if s.Kind == StepForget && erasable(in.State) && !in.Forgotten.IsZero() {
 			return in, Absorbed
 		}
 		return in, Denied
@@ -133,6 +167,7 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Later = false
 	case StepReject, StepRefuse:
 		out.Later = false
+		out.Sequence = cmp.Or(s.Sequence, out.Sequence)
 		if to == Doubt {
 			out.Attempts++
 		} else {
@@ -147,6 +182,9 @@ func Next(in Intent, s Step, now time.Time) (Intent, Effect) {
 		out.Open = false
 	case StepEnd:
 		out.Session = Session{}
+		out.Next, out.NextAt = s.Next, s.NextAt
+	case StepForget:
+		out = out.forgotten(now)
 	}
 	return record(out, to, s, now), Applied
 }
@@ -203,6 +241,8 @@ func target(in Intent, s Step) (State, bool) {
 		return Cancelled, named
 	case StepDecline:
 		return in.State, named
+	case StepForget:
+		return in.State, erasable(in.State) && in.Forgotten.IsZero() && in.N == s.Expect
 	default:
 		return in.State, false
 	}
@@ -266,9 +306,11 @@ func record(out Intent, to State, s Step, now time.Time) Intent {
 	if out.First.IsZero() {
 		out.First = now
 	}
-	out.History = append(out.History, Transition{
-		N: out.N, State: to, Claim: out.Claims, At: now, By: s.By, Reason: s.Reason,
-	})
+	line := Transition{N: out.N, State: to, Claim: out.Claims, At: now, By: s.By, Reason: s.Reason}
+	if to == Waiting {
+		line.Cause = s.Class
+	}
+	out.History = append(out.History, line)
 	if len(out.History) > HistoryLimit {
 		i := forgettable(out.History)
 		out.History = slices.Delete(out.History, i, i+1)

@@ -44,7 +44,7 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 		consumer.StepEvidence, consumer.StepEnd,
 		consumer.StepClaim, consumer.StepDefer, consumer.StepResend, consumer.StepPark, consumer.StepReplay, consumer.StepRefuse, consumer.StepSuppress,
 		consumer.StepExpire, consumer.StepCancel, consumer.StepQuestion, consumer.StepSettle, consumer.StepDrop,
-		consumer.StepDecline,
+		consumer.StepDecline, consumer.StepForget,
 	}
 	if diff := cmp.Diff(consumer.StepKinds(), columns); diff != "" {
 		t.Fatalf("the table does not have every kind of step (-want +got):\n%s", diff)
@@ -54,19 +54,19 @@ func TestEveryStateMeetsEveryStep(t *testing.T) {
 		open  bool
 	}
 	table := map[row][]string{
-		//                    release    reject  doubt    stale    evidence   end      claim      defer   resend  park  replay     refuse  suppress      expire     cancel       question  settle     drop     decline
-		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "waiting", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
-		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "waiting", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-"},
-		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
-		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-"},
-		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
-		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt"},
-		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "-", "cancelled", "dead"},
-		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
-		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		//                    release    reject  doubt    stale    evidence   end      claim      defer   resend  park  replay     refuse  suppress      expire     cancel       question  settle     drop     decline  forget
+		{consumer.Absent, false}:     {"-", "-", "-", "-", "-", "-", "started", "waiting", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-", "-"},
+		{consumer.Waiting, false}:    {"-", "-", "-", "-", "created", "-", "started", "waiting", "-", "-", "-", "dead", "suppressed", "expired", "cancelled", "doubt", "-", "-", "-", "-"},
+		{consumer.Started, false}:    {"waiting", "dead", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Started, true}:     {"doubt", "doubt", "doubt", "doubt", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
+		{consumer.Created, false}:    {"-", "-", "-", "-", "=", "ended", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-", "-"},
+		{consumer.Ended, false}:      {"-", "-", "-", "-", "=", "=", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "=", "-", "-", "ended"},
+		{consumer.Doubt, false}:      {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt", "-"},
+		{consumer.Doubt, true}:       {"-", "-", "-", "-", "created", "-", "-", "-", "started", "doubt", "started", "-", "-", "-", "-", "-", "created", "cancelled", "doubt", "-"},
+		{consumer.Dead, false}:       {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "started", "dead", "suppressed", "-", "-", "-", "-", "cancelled", "dead", "-"},
+		{consumer.Cancelled, false}:  {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "cancelled"},
+		{consumer.Expired, false}:    {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "expired"},
+		{consumer.Suppressed, false}: {"-", "-", "-", "-", "created", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "suppressed"},
 	}
 	for _, s := range consumer.States() {
 		if table[row{s, false}] == nil {

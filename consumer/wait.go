@@ -84,6 +84,7 @@ func (ln *lane) tooOld(times ...time.Time) (refusal, unsure error) {
 
 // hold gives back an event that cannot be judged until the clocks agree.
 func (ln *lane) hold(ctx context.Context, m Message, unsure error) {
+	ln.waits.put(m, CauseClock)
 	ln.giveBack(m, 30*time.Second, false)
 	ln.falter(ctx, unsure)
 }

@@ -74,12 +74,13 @@ func (ln *lane) putOff(ctx context.Context, c *candidate, ruling Ruling) error {
 	now := time.Now()
 	until := earlier(ruling.Until, now.Add(mostDeferred))
 	if c.replay != nil {
+		ln.tellWait(c.intent, cmp.Or(ruling.cause, causeWindow), ruling.Rule, ruling.Reason, until)
 		ln.putOffOrder(ctx, c, ln.e.until(until))
 		return nil
 	}
 	step := Step{
 		Kind: StepDefer, NotBefore: until, Later: until.Sub(now) > ln.e.cfg.Long, Reason: ruling.Reason,
-		Class: cmp.Or(ruling.cause, causeWindow), Born: c.life.born,
+		Class: cmp.Or(ruling.cause, causeWindow), Rule: ruling.Rule, Born: c.life.born,
 	}
 	if o := c.msg.Origin(); o.Intent == "" {
 		step.Sequence = o.Sequence
@@ -93,6 +94,7 @@ func (ln *lane) putOff(ctx context.Context, c *candidate, ruling Ruling) error {
 	case in.Later:
 		ln.postpone(ctx, c.msg, in, rev, c.life)
 	default:
+		ln.waits.put(c.msg, step.Class)
 		ln.giveBack(c.msg, ln.left(in, rev), false)
 	}
 	return nil
@@ -103,6 +105,7 @@ func (ln *lane) putOffOrder(ctx context.Context, c *candidate, wait time.Duratio
 	order := *c.replay
 	order.At = c.msg.Origin().given()
 	if wait <= ln.e.cfg.Long {
+		ln.waits.put(c.msg, CauseWindow)
 		ln.giveBack(c.msg, wait, false)
 		return
 	}

@@ -224,7 +224,7 @@ func TestH9AReplayAtNight(t *testing.T) {
 	t.Parallel()
 	for _, state := range []consumer.State{consumer.Dead, consumer.Doubt} {
 		for _, night := range []time.Duration{3 * time.Hour, 3 * time.Minute} {
-			for at := 0; at <= 5; at++ {
+			for at := range 6 {
 				t.Run(fmt.Sprintf("%s/%v/%d", state, night, at), func(t *testing.T) {
 					t.Parallel()
 					bubble(t, func(t *testing.T, w *world) {

@@ -1,6 +1,9 @@
 package ratelimiter
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // tells is what is known of headers that count conversations for sure, and tell
 // both limit and remaining.
@@ -189,8 +192,7 @@ func (l *Limiter) behind(o Outcome) bool {
 	if o.Created == 0 {
 		need -= o.Sent - 1
 	}
-	for i := len(l.young) - 1; i >= 0; i-- {
-		b := l.young[i]
+	for _, b := range slices.Backward(l.young) {
 		age := o.Began.Sub(b.at)
 		if b.doubt || age > l.mean/5 {
 			continue

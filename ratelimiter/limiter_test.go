@@ -53,13 +53,14 @@ func (d *desk) after(by time.Duration) { d.now = d.now.Add(by) }
 
 // answer observes a request of n items that was sent and answered now, and
 // returns what was not created.
-func (d *desk) answer(sent, created int, full bool, lines ...string) {
+func (d *desk) answer(sent, created int, full bool, lines ...string) ratelimiter.Refusal {
 	d.t.Helper()
-	d.l.Observe(ratelimiter.Outcome{
+	refusal := d.l.Observe(ratelimiter.Outcome{
 		Began: d.now, Done: d.now, Sent: sent, Created: created, Full: full,
 		Reading: ratelimiter.Parse(headers(lines...), ratelimiter.Names{}, d.now),
 	})
 	d.l.Return(sent - created)
+	return refusal
 }
 
 // post takes, sends and has answered a request of n items.
@@ -68,6 +69,37 @@ func (d *desk) post(n, created int, full bool, lines ...string) {
 	d.l.Permit(d.now)
 	d.l.Take(n)
 	d.answer(n, created, full, lines...)
+}
+
+// What refused is told, and whether anything explains it.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		sent, created int
+		full          bool
+		lines         []string
+		want          string
+	}{
+		"all created":             {2, 2, false, nil, "none"},
+		"some created":            {4, 2, true, nil, "full"},
+		"the headers say full":    {2, 0, true, []string{"X-RateLimit-Limit: 20", "X-RateLimit-Remaining: 0"}, "full"},
+		"too much at once":        {3, 0, true, []string{"X-RateLimit-Limit: 20", "X-RateLimit-Remaining: 2"}, "full"},
+		"a rate":                  {1, 0, true, []string{"RateLimit-Policy: 10;w=60", "RateLimit-Limit: 10", "RateLimit-Remaining: 0", "RateLimit-Reset: 30"}, "full"},
+		"nothing explains it":     {1, 0, true, nil, "unexplained"},
+		"none was asked for":      {0, 0, true, nil, "none"},
+		"rejected, and not full":  {1, 0, false, nil, "none"},
+		"the books have no slots": {20, 0, true, nil, "full"},
+	} {
+		d := newDesk(t, ratelimiter.Config{Limit: 20})
+		d.l.Permit(d.now)
+		d.l.Take(tc.sent)
+		if got := d.answer(tc.sent, tc.created, tc.full, tc.lines...).String(); got != tc.want {
+			t.Errorf("%s: got %s, want %s", name, got, tc.want)
+		}
+	}
+	if got := ratelimiter.Refusal(9).String(); got != "unknown" {
+		t.Errorf("a kind that does not exist: got %s", got)
+	}
 }
 
 func TestLimiterOwnBooks(t *testing.T) {

@@ -19,17 +19,42 @@ type Outcome struct {
 	Reading Reading
 }
 
+// Refusal says whether an answer refused something for want of a slot, and whether
+// the books or the headers explain that.
+type Refusal int
+
+// The kinds of a Refusal.
+const (
+	NotRefused  Refusal = iota
+	Explained           // known conversations, or the headers, say the same
+	Unexplained         // slots should be free: somebody else, a rate or a quota has them
+)
+
+// String returns the kind's name in logs and metrics.
+func (r Refusal) String() string {
+	switch r {
+	case NotRefused:
+		return "none"
+	case Explained:
+		return "full"
+	case Unexplained:
+		return "unexplained"
+	default:
+		return "unknown"
+	}
+}
+
 // Observe learns from one answer. Headers count if their request began after
 // that of the latest ones that did; how an answer treats its own items always
 // counts.
-func (l *Limiter) Observe(o Outcome) {
+func (l *Limiter) Observe(o Outcome) (refusal Refusal) {
 	l.see(o.Done)
 	l.delay(o)
 	probe := l.answered(o)
 	l.birth(o)
 	fresh := l.read(o)
 	if o.Sent <= 0 {
-		return
+		return NotRefused
 	}
 	l.accepted(o)
 	if o.Created > 0 {
@@ -38,7 +63,11 @@ func (l *Limiter) Observe(o Outcome) {
 	anew := fresh || probe // free allows for the items that were not created
 	switch {
 	case o.Full:
-		anew = l.refused(o, fresh) || anew
+		free, explained := l.refused(o, fresh)
+		anew = free || anew
+		if refusal = Explained; !explained {
+			refusal = Unexplained
+		}
 	case probe && !fresh:
 		l.probeEnded(o)
 	case l.cfg.Probe == ProbePost && o.Began.Add(l.tau()).After(l.probeAt):
@@ -47,10 +76,11 @@ func (l *Limiter) Observe(o Outcome) {
 	rest := max(0, o.Sent-o.Created-o.Doubt)
 	if !anew {
 		l.pending += rest // as if they had not been sent
-		return
+		return refusal
 	}
 	l.settled += rest
 	l.settle = o.Done
+	return refusal
 }
 
 // answered takes the request's items out of what is pending and reports whether
@@ -166,23 +196,23 @@ func (l *Limiter) dried(o Outcome, before int) {
 // request was created, if the own books show no further slot, or if the headers
 // agree. Then the next probe goes out after the usual interval. Otherwise it may
 // be a neighbour, a rate or a quota, and each further one makes the pause longer.
-// It reports whether it set free.
-func (l *Limiter) refused(o Outcome, fresh bool) bool {
+// It reports whether it set free, and whether the answer is explained.
+func (l *Limiter) refused(o Outcome, fresh bool) (free, explained bool) {
 	l.refusing = true
 	l.streak, l.stride = 0, 1
 	l.hushed = o.Reading.RetryAfter > l.tau()*3/2
 	l.lone = l.lone || o.Sent == 1
 	l.parted(o, fresh)
 	if o.Reading.exhausted() && l.free != 0 {
-		return false // the rate refused it, and delays it
+		return false, true // the rate refused it, and delays it
 	}
 	if fresh && l.free > 0 {
-		return false // too much at once: the headers say what fits
+		return false, true // too much at once: the headers say what fits
 	}
 	l.free = 0
 	l.dry = o.Done
 	lags := fresh && contradicts(o) && l.behind(o)
-	explained := o.Created > 0 || l.own() <= 0 || o.Reading.exhausted() || fresh && (lags || !contradicts(o))
+	explained = o.Created > 0 || l.own() <= 0 || o.Reading.exhausted() || fresh && (lags || !contradicts(o))
 	if explained {
 		l.why = "full"
 		l.probeAt = o.Began.Add(l.tau())
@@ -193,10 +223,10 @@ func (l *Limiter) refused(o Outcome, fresh bool) bool {
 	if l.cfg.Probe == ProbePost && !fresh && !l.parts.made && o.Created == 0 && o.Sent > 1 {
 		l.stride = o.Sent / 2 // less of it may fit
 		l.probeAt = o.Done
-		return true
+		return true, explained
 	}
 	if !explained || contradicts(o) {
 		l.doubtful = l.probeAt
 	}
-	return true
+	return true, explained
 }

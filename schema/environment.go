@@ -16,7 +16,7 @@ import (
 // most likely a slip ("phone" for "data.phone") and an error at load; an
 // extension of one's own is extensions.name.
 var extensionNames = []string{
-	"weirlane", "notbefore", "expirytime", "priority", "redial",
+	"weirlane", "notbefore", "expirytime", "priority", redialName, redialNumber,
 	"traceparent", "tracestate", "partitionkey", "sequence", "dataref",
 	"correlationid", "causationid", "causationsource", "recordedtime", "sampledrate", "authid", "authtype",
 }
@@ -53,6 +53,9 @@ func newEnvironment(e event.Event) (*environment, *Refusal) {
 	extensions := map[string]any{}
 	for name, v := range e.Extensions() {
 		extensions[name] = extensionValue(v)
+	}
+	if _, number := Redialled(e); number > 0 {
+		extensions[redialNumber] = number // which headers have as text
 	}
 	for _, name := range extensionNames {
 		values[name] = extensions[name]

@@ -1,9 +1,9 @@
 package schema_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"unicode/utf8"
@@ -22,7 +22,7 @@ func settle(t *testing.T, header map[string][]string, body []byte) {
 	e, err := schema.Decode(header, body, 0)
 	if err != nil {
 		r := refusal(t, err)
-		if r.Class == "" || r.Reason == "" || !utf8.ValidString(r.Error()) || bytes.ContainsAny([]byte(r.Error()), "\r\n\x00") {
+		if r.Class == "" || r.Reason == "" || !utf8.ValidString(r.Error()) || strings.ContainsAny(r.Error(), "\r\n\x00") {
 			t.Errorf("got refusal %#v, want a class and one line of text", r)
 		}
 		return

@@ -95,7 +95,7 @@ func checkPattern(pattern string, before []SchemaSource) error {
 
 // apart returns the errors that were joined.
 func apart(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what compile itself has joined
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only what compile itself has joined
 		return joined.Unwrap()
 	}
 	if err == nil {

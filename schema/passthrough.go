@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,8 +27,8 @@ const reserved = "weir_"
 // its compiled request.
 func compilePassthrough(path string, s RouteSource, request value) []error {
 	var problems []error
-	add := func(i int, format string, args ...any) {
-		problems = append(problems, &RouteError{fmt.Sprintf("%s.passthrough[%d]", path, i), fmt.Errorf(format, args...)})
+	add := func(i int, why string) {
+		problems = append(problems, &RouteError{fmt.Sprintf("%s.passthrough[%d]", path, i), errors.New(why)})
 	}
 	if len(s.Passthrough) > 0 && s.Type != ConversationRequested {
 		problems = append(problems, &RouteError{path + ".passthrough", fmt.Errorf("is for the type %s alone: the data of others is no request", ConversationRequested)})

@@ -74,7 +74,8 @@ var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 // route of its type has a condition, and none of them holds; or, of ClassContact, a
 // contact rule forbids it.
 type Skip struct {
-	Class  Class // empty: no route applies
+	Class  Class  // empty: no route applies
+	Rule   string // of ClassContact: the rule's name
 	Reason string
 }
 

@@ -128,7 +128,7 @@ func (r *Routes) Passable(e event.Event) (err error) {
 	var c Choice
 	route, env, err := r.find(e, &c)
 	if err != nil || len(route.passthrough) == 0 {
-		return nil //nolint:nilerr // it becomes a dead letter, which tells of it
+		return nil // it becomes a dead letter, which tells of it
 	}
 	if _, refusal := route.passed(env); refusal != nil {
 		return refusal

@@ -243,8 +243,8 @@ func TestBothProvidersUnderFaults(t *testing.T) {
 		Shuffle: .3, Accepted500: .03, Cut: .03, Reset: .03, DropResult: .02,
 		Refuse503: .02, HTML502: .02, ResetEarly: .02, AcceptedHang: .02, HangFor: 2 * time.Second, Slow: .02, SlowFor: 300 * time.Millisecond,
 	})
-	leads := map[string]int{"acme": 60, "calls": 40, "all": 60}
-	for i := range 5 {
+	leads := map[string]int{"acme": 45, "calls": 30, "all": 45}
+	for i := range 4 {
 		cmd := child(t, w.env, "serve", "-c", w.yaml)
 		if i == 0 {
 			for lane := range leads {

@@ -108,7 +108,7 @@ func driftClock(ctx context.Context, r *rig, d *rand.Rand) {
 	const steps = 40 // of 50 ms each way
 	for i := range 2 * steps {
 		part := time.Duration(min(i, 2*steps-i))
-		r.clocks.set(weir/steps*part, server/steps*part)
+		r.clocks.set(weir/steps*part, server/steps*part) //nolint:durationcheck // part is a number
 		if !r.rest(ctx, 50*time.Millisecond) {
 			break
 		}

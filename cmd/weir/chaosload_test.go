@@ -58,9 +58,6 @@ func (l load) oration() int { return orationLimit * l.factor }
 func (l load) calls() int   { return callLimit * l.factor }
 func (l load) texts() int   { return textLimit * l.factor }
 
-// most is the largest request.
-func (l load) most() int { return l.batches[len(l.batches)-1] }
-
 // settle is how long the calm may last until every event is at its end.
 func (l load) settle(kind string) time.Duration {
 	limit := 6 * time.Minute

@@ -17,7 +17,9 @@ import (
 )
 
 // checkCmd is weir check.
-type checkCmd struct{}
+type checkCmd struct {
+	Live bool `help:"Look at the installation that runs, too: what each lane does and why it does no more."`
+}
 
 // The results of a check, as broker.Grade has them.
 const (
@@ -38,6 +40,7 @@ type checked struct {
 type checklist struct {
 	app   *app
 	lines []checked
+	away  error // of the broker that was asked: asking it again would take as long
 }
 
 // add enters a line; next is what to do about it, and may be empty.
@@ -64,6 +67,9 @@ func (c *checkCmd) Run(a *app) error {
 		for _, ac := range cfg.Accounts {
 			list.account(a.ctx, ac)
 		}
+		if c.Live {
+			list.live(a.ctx, cfg)
+		}
 	}
 	if a.ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", a.ctx.Err())
@@ -76,12 +82,12 @@ func (c *checkCmd) Run(a *app) error {
 	}
 	err := a.print(list.lines, func(w io.Writer) {
 		for _, line := range list.lines {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", line.Result, line.Check, line.text())
+			fmt.Fprintf(w, "%s\t%s\t%s\n", a.brush().paint(resultColour(line.Result), line.Result), line.Check, line.text())
 		}
 		fmt.Fprintln(w, "no call was placed")
 	})
 	if failed > 0 {
-		err = errors.Join(err, fmt.Errorf("%d of %d checks failed", failed, len(list.lines)))
+		err = errors.Join(err, fmt.Errorf("%d of %d checks failed; the lines that begin with problem say what to do", failed, len(list.lines)))
 	}
 	return err
 }

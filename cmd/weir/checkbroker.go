@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -15,12 +16,13 @@ import (
 // broker checks the connection, the servers, the account and the streams.
 func (c *checklist) broker(ctx context.Context, cfg *config.Config) {
 	b, err := reach(ctx, c.app.quiet(), cfg)
+	c.away = err
 	if _, ok := errors.AsType[notRunningError](err); ok {
 		c.add(checkWarn, "broker", "weir serve starts it", "the embedded broker is not running")
 		return
 	}
 	if err != nil {
-		c.add(checkFail, "broker", nextFor(err), "%v", err)
+		c.add(checkFail, "broker", nextFor(err), "%v", leaderless(err))
 		return
 	}
 	defer func() {
@@ -43,6 +45,14 @@ func (c *checklist) broker(ctx context.Context, cfg *config.Config) {
 	c.stoppedOutcomes(ctx, b, cfg)
 }
 
+// leaderless says in plain words what a broker without a leader says in its own.
+func leaderless(err error) error {
+	if !broker.Leaderless(err) {
+		return err
+	}
+	return fmt.Errorf("the broker's servers have no leader, so nothing is stored or sent: %w", err)
+}
+
 // nextFor says what to do about a broker that cannot be used.
 func nextFor(err error) string {
 	switch {
@@ -50,6 +60,8 @@ func nextFor(err error) string {
 		return "run nats-server 2.12 or newer"
 	case errors.Is(err, broker.ErrNoJetStream):
 		return "give the server a jetstream block, and the account its share of it"
+	case broker.Leaderless(err):
+		return "see that most servers of the cluster run and reach each other (nats server report jetstream); weir goes on by itself"
 	default:
 		return "see that it runs, and that the broker block names it and its credentials"
 	}

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"text/tabwriter"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
@@ -19,13 +16,15 @@ import (
 
 // cli is the command line: one field a subcommand.
 type cli struct {
-	Config string `short:"c" default:"weir.yaml" env:"WEIR_CONFIG" placeholder:"FILE" help:"Configuration file."`
-	Output string `enum:"table,json" default:"table" help:"How results are printed: ${enum}."`
-	Log    string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least serious messages on standard error: ${enum}."`
+	Config    string `short:"c" default:"weir.yaml" env:"WEIR_CONFIG" placeholder:"FILE" help:"Configuration file."`
+	Output    string `enum:"table,json" default:"table" help:"How results are printed: ${enum}."`
+	Log       string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least serious messages on standard error: ${enum}."`
+	LogFormat string `enum:"auto,json,console" default:"auto" help:"How they look: ${enum}. auto is console on a terminal, and else json."`
 
 	Demo        demoCmd        `cmd:"" help:"Show the whole job in half a minute, on temporary state, with no account and no broker."`
 	Serve       serveCmd       `cmd:"" help:"Run the lanes: turn events into conversations."`
 	Check       checkCmd       `cmd:"" help:"Check the configuration, the broker and the credentials. Places no call."`
+	Health      healthCmd      `cmd:"" help:"Ask the weir serve of this machine whether events can be stored there, as a container does."`
 	Simulate    simulateCmd    `cmd:"" help:"Run a simulated provider on loopback."`
 	Publish     publishCmd     `cmd:"" help:"Publish events to a lane and wait until the broker has them."`
 	Explain     explainCmd     `cmd:"" help:"Show what would become of events, step by step, with the request that would go out. Sends nothing and needs no broker."`
@@ -37,17 +36,20 @@ type cli struct {
 	Doubt       doubtCmd       `cmd:"" help:"Doubts: events of which nobody knows whether the call was placed."`
 	Undelivered undeliveredCmd `cmd:"" help:"Outcomes that their publisher's address did not take."`
 	Contact     contactCmd     `cmd:"" help:"Who must not be contacted: block people, or allow them again."`
+	Forget      forgetCmd      `cmd:"" help:"Remove what is kept of a person: events, letters, outcomes. What stays is a key, so that nobody is called twice."`
+	Completion  completionCmd  `cmd:"" help:"Print a script that completes weir's words in a shell."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // app is what every subcommand works with.
 type app struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // one run of the program
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
 	lg     zerolog.Logger
+	level  *logLevel // of weir serve, which can change it
 	flags  *cli
 }
 
@@ -82,20 +84,25 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			err = nil
 		}
 	}()
+	if len(args) > 0 && args[0] == completeWord {
+		complete(parser.Model, args[1:], getenv, stdout)
+		return nil
+	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	kctx, err := parser.Parse(args)
 	if err != nil {
-		return usageError{err}
+		return advise(usageError{err})
 	}
 	level, err := zerolog.ParseLevel(flags.Log)
 	if err != nil {
 		return usageError{err}
 	}
 	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, flags: &flags}
-	a.lg = zerolog.New(logWriter(stderr)).Level(level).With().Timestamp().Logger()
-	return kctx.Run(a)
+	a.level = newLogLevel(level)
+	a.lg = logger(stderr, flags.LogFormat, level, getenv)
+	return advise(kctx.Run(a))
 }
 
 // envResolver gives flags their env tag's value from getenv, so that nothing
@@ -109,14 +116,6 @@ func envResolver(getenv func(string) string) kong.Resolver {
 		}
 		return nil, nil
 	})
-}
-
-// logWriter is plain lines for a terminal and JSON for everything else.
-func logWriter(w io.Writer) io.Writer {
-	if isTerminal(w) {
-		return zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}
-	}
-	return w
 }
 
 // exitCode prints the error, if there is one to print, and returns the
@@ -151,7 +150,7 @@ func (a *app) blindConfig() (*config.Config, error) { return a.load(config.LoadB
 func (a *app) load(read func(path string, getenv func(string) string) (*config.Config, error)) (*config.Config, error) {
 	cfg, err := read(a.flags.Config, a.getenv)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; name the file with -c, or start from examples/weir.yaml", err)
+		return nil, advised{err, "name the file with -c, or start from examples/weir.yaml"}
 	}
 	return cfg, err
 }
@@ -164,7 +163,7 @@ func (a *app) print(v any, draw func(w io.Writer)) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	}
-	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	draw(tw)
-	return tw.Flush()
+	t := &tabulator{w: a.stdout}
+	draw(t)
+	return t.flush()
 }

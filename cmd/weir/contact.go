@@ -6,6 +6,14 @@ import (
 	"github.com/weirhq/weir/internal/contact"
 )
 
+// redials says when a lane calls people again.
+func redials(c *config.Contact) consumer.Redials {
+	if c == nil || c.Redial == nil {
+		return consumer.Redials{}
+	}
+	return consumer.Redials{After: c.Redial.Waits(), On: c.Redial.On}
+}
+
 // contactRules are those of a lane. A lane that says nothing of contacts has some
 // too: there are numbers that are called by nobody.
 func contactRules(lc config.Lane) (consumer.Contact, error) {

@@ -48,7 +48,7 @@ func (c *contactImportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	in, name := io.Reader(a.stdin), "standard input"
+	in, name := a.stdin, "standard input"
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {

@@ -24,7 +24,7 @@ func frequencies(cfg *config.Config) map[string]register.Limits {
 	for _, ac := range cfg.Accounts {
 		for _, lc := range ac.Lanes {
 			if c := lc.Contact; c.Counts() && lc.Send {
-				l := register.Limits{Purpose: cmp.Or(c.Purpose, lc.Name), Once: c.Once, CoolDown: c.CoolDown}
+				l := register.Limits{Purpose: cmp.Or(c.Purpose, lc.Name), Once: c.Once, CoolDown: c.CoolDown, Redials: c.Redial != nil}
 				for _, most := range c.Caps {
 					l.Caps = append(l.Caps, register.Cap(most))
 				}

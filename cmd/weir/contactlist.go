@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -156,11 +157,7 @@ func (c *contactBlockCmd) Run(a *app) error {
 	act := register.Act{By: by.By, Reason: by.Reason, Source: c.Source, At: time.Now()}
 	return a.atList(c.Lane, func(d *listed) error {
 		return d.changes(a, c.contactChoice, func(p register.Person) (bool, string, error) {
-			changed, err := d.register.Block(a.ctx, p, c.Lane, act)
-			if changed {
-				return true, "is blocked " + c.where(), err
-			}
-			return false, "was blocked " + c.where() + " already", err
+			return c.block(a.ctx, d.register, p, act)
 		})
 	})
 }
@@ -180,10 +177,24 @@ func (c *contactAllowCmd) Run(a *app) error {
 	act := register.Act{By: by.By, Reason: by.Reason, At: time.Now()}
 	return a.atList(c.Lane, func(d *listed) error {
 		return d.changes(a, c.contactChoice, func(p register.Person) (bool, string, error) {
-			left, changed, err := d.register.Allow(a.ctx, p, c.Lane, act)
-			return changed, allowed(left, changed, c.contactWhere), err
+			return c.allow(a.ctx, d.register, p, act)
 		})
 	})
+}
+
+// block forbids to contact a person, and says what became of that.
+func (c contactWhere) block(ctx context.Context, r *register.Register, p register.Person, by register.Act) (changed bool, result string, err error) {
+	changed, err = r.Block(ctx, p, c.Lane, by)
+	if changed {
+		return true, "is blocked " + c.where(), err
+	}
+	return false, "was blocked " + c.where() + " already", err
+}
+
+// allow takes a person's block back, and says what is left.
+func (c contactWhere) allow(ctx context.Context, r *register.Register, p register.Person, by register.Act) (changed bool, result string, err error) {
+	left, changed, err := r.Allow(ctx, p, c.Lane, by)
+	return changed, allowed(left, changed, c), err
 }
 
 // allowed says what is left of a person's blocks.

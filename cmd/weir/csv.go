@@ -49,7 +49,7 @@ func rows(name string, br *bufio.Reader, start int64, tabs bool, spec tableSpec,
 			}
 			m := message{end: start + r.InputOffset(), made: true}
 			in.bound = r.InputOffset() + maxLine
-			line := 0
+			var line int
 			if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 				line = broken.StartLine
 			} else if err != nil {

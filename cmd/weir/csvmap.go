@@ -251,4 +251,4 @@ var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?
 type jsonNumber string
 
 // MarshalJSON implements json.Marshaler.
-func (n jsonNumber) MarshalJSON() ([]byte, error) { return []byte(n), nil }
+func (n jsonNumber) MarshalJSON() ([]byte, error) { return []byte(n), nil } //nolint:unparam // as the interface has it

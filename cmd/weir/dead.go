@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/schema"
 )
 
 // deadCmd is weir dead.
@@ -40,7 +41,7 @@ type letterRow struct {
 func (k kept) row() letterRow {
 	return letterRow{
 		Lane: k.Lane, Intent: k.Intent,
-		ID: cmp.Or(k.now.ID, k.ID), Type: cmp.Or(k.now.Type, k.Type), Source: cmp.Or(k.now.Source, k.Source),
+		ID: schema.Mask(cmp.Or(k.now.ID, k.ID)), Type: schema.Mask(cmp.Or(k.now.Type, k.Type)), Source: schema.Mask(cmp.Or(k.now.Source, k.Source)),
 		Class: k.class(), Reason: k.reason(), N: k.now.N,
 		Claims: k.now.Claims, Attempts: k.now.Attempts, First: k.First, Last: k.Last,
 	}

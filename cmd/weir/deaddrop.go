@@ -19,21 +19,23 @@ func (c *deadDropCmd) Run(a *app) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	by := c.decision
-	if !c.DryRun {
-		var err error
-		if by, err = c.signed(a); err != nil {
-			return err
-		}
+	by, err := c.signedUnless(c.DryRun, a)
+	if err != nil {
+		return err
 	}
 	return a.atDesk(func(d *desk) error {
-		silent := make(map[string]string) // lanes whose owner does not answer, and what that means
-		return c.run(a, d, act{
-			can: fateDrop, did: fateDropped, past: "dropped", ask: "Drop %s? Nobody is called for what is dropped.",
-			plan: planDrop,
-			do:   func(ctx context.Context, k kept) (verdict, error) { return d.drop(ctx, k, by, silent) },
-		})
+		return c.run(a, d, d.dropping(by))
 	})
+}
+
+// dropping gives letters up.
+func (d *desk) dropping(by decision) act {
+	silent := make(map[string]string) // lanes whose owner does not answer, and what that means
+	return act{
+		can: fateDrop, did: fateDropped, past: "dropped", ask: "Drop %s? Nobody is called for what is dropped.",
+		plan: planDrop,
+		do:   func(ctx context.Context, k kept) (verdict, error) { return d.drop(ctx, k, by, silent) },
+	}
 }
 
 // planDrop says what dropping a letter would do. One that was ordered to be sent

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func TestOldDeadLettersAreDropped(t *testing.T) {
 	if _, err := s.broker.Letter(t.Context(), consumer.Dead, "sales", doubt); err != nil {
 		t.Errorf("letter of a doubt: got %v, want it kept", err)
 	}
-	if _, err := s.broker.Letter(t.Context(), consumer.Dead, "sales", over); err != broker.ErrNoLetter {
+	if _, err := s.broker.Letter(t.Context(), consumer.Dead, "sales", over); !errors.Is(err, broker.ErrNoLetter) {
 		t.Errorf("letter of what is over: got %v, want none", err)
 	}
 	if found, err := s.guard.Scrub(t.Context()); err != nil || len(found) > 0 {

@@ -25,12 +25,9 @@ func (c *deadReplayCmd) Run(a *app) error {
 	if c.With != "" && (len(c.Intents) != 1 || !c.loose()) {
 		return usageError{errors.New("--with goes with one intent, and with no filter but --lane")}
 	}
-	by := c.decision
-	if !c.DryRun {
-		var err error
-		if by, err = c.signed(a); err != nil {
-			return err
-		}
+	by, err := c.signedUnless(c.DryRun, a)
+	if err != nil {
+		return err
 	}
 	return a.atDesk(func(d *desk) error {
 		var with *correction
@@ -43,14 +40,20 @@ func (c *deadReplayCmd) Run(a *app) error {
 				return err
 			}
 		}
-		r := consumer.Replay{By: by.By, Reason: by.Reason}
-		return c.run(a, d, act{
-			can: fateSend, did: fateSent, past: "sent again", ask: "Send %s again?",
-			plan:  func(ctx context.Context, k kept) (verdict, error) { return d.planReplay(ctx, k, with) },
-			do:    func(ctx context.Context, k kept) (verdict, error) { return d.order(ctx, k, r, with) },
-			after: func(lanes []string) { d.tellAbsent(a, lanes...) },
-		})
+		do := d.replaying(by, with)
+		do.after = func(lanes []string) { d.tellAbsent(a, lanes...) }
+		return c.run(a, d, do)
 	})
+}
+
+// replaying sends letters' events again, or with a correction that event.
+func (d *desk) replaying(by decision, with *correction) act {
+	r := consumer.Replay{By: by.By, Reason: by.Reason}
+	return act{
+		can: fateSend, did: fateSent, past: "sent again", ask: "Send %s again?",
+		plan: func(ctx context.Context, k kept) (verdict, error) { return d.planReplay(ctx, k, with) },
+		do:   func(ctx context.Context, k kept) (verdict, error) { return d.order(ctx, k, r, with) },
+	}
 }
 
 // planReplay says what an order to send a letter's event again would do.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/config"
@@ -21,23 +23,29 @@ type correction struct {
 // correction reads a corrected event, and refuses what the lane would refuse
 // without asking its provider.
 func (d *desk) correction(a *app, k kept, name string) (*correction, error) {
-	ac, lc, ok := d.lane(k.Lane)
-	if !ok {
-		return nil, fmt.Errorf("the configuration has no lane %s, so the event cannot be tried", k.Lane)
-	}
 	body, err := readEvent(a, name)
 	if err != nil {
 		return nil, err
+	}
+	return d.correct(a.ctx, a.quiet(), k, name, body)
+}
+
+// correct is correction of an event that was read already. name is what an error calls
+// it.
+func (d *desk) correct(ctx context.Context, lg zerolog.Logger, k kept, name string, body []byte) (*correction, error) {
+	ac, lc, ok := d.lane(k.Lane)
+	if !ok {
+		return nil, fmt.Errorf("the configuration has no lane %s, so the event cannot be tried", k.Lane)
 	}
 	header := map[string][]string{"Content-Type": {structuredType}}
 	ev, err := schema.Decode(header, body, int(lc.MaxEvent))
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be sent: %w", name, err)
 	}
-	if err := d.sameEvent(a, k, name, ev); err != nil {
+	if err := d.sameEvent(ctx, k, name, ev); err != nil {
 		return nil, err
 	}
-	client, err := translator(a, ac)
+	client, err := translator(lg, ac)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +71,9 @@ func (d *desk) lane(name string) (config.Account, config.Lane, bool) {
 
 // translator is the provider's client for its rules alone. It sends nothing, so the
 // credentials, which the command's user need not have, are none.
-func translator(a *app, ac config.Account) (consumer.Provider, error) {
+func translator(lg zerolog.Logger, ac config.Account) (consumer.Provider, error) {
 	ac.Auth = config.Auth{Bearer: "none", Token: "none"}
-	return provider(a.quiet(), ac)
+	return provider(lg, ac)
 }
 
 // readEvent reads a file, or standard input, as far as an event may reach.
@@ -85,7 +93,7 @@ func readEvent(a *app, name string) ([]byte, error) {
 // sameEvent refuses another event than the letter's: the intent is that of its
 // source and id. An event that could not be read had neither; then the event of
 // the corrected one must not be known to the lane, or it would be sent twice.
-func (d *desk) sameEvent(a *app, k kept, name string, ev event.Event) error {
+func (d *desk) sameEvent(ctx context.Context, k kept, name string, ev event.Event) error {
 	if k.now.Source != "" || k.now.ID != "" {
 		if ev.Source() != k.now.Source || ev.ID() != k.now.ID {
 			return fmt.Errorf("%s is event %q from %q, but the letter's event is %q from %q; a corrected event keeps both",
@@ -94,7 +102,7 @@ func (d *desk) sameEvent(a *app, k kept, name string, ev event.Event) error {
 		return nil
 	}
 	key := consumer.Key(k.Lane, ev.Source(), ev.ID())
-	in, _, err := d.ledger.Load(a.ctx, k.Lane, key)
+	in, _, err := d.ledger.Load(ctx, k.Lane, key)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ func (s *service) deliver(ctx context.Context, ac config.Account) {
 		o := lc.Outcomes
 		d := delivery.New(s.lg, outcomeStore{s.broker}, delivery.Config{
 			Lane: lc.Name, URL: o.URL, Keys: o.Secret.Read, Kinds: o.Kinds, Timeout: o.Timeout, GiveUp: o.GiveUp,
+			Tried: s.figures.tried(lc.Name),
 		})
 		wg.Go(func() {
 			for ctx.Err() == nil {

@@ -35,7 +35,12 @@ func (c *demoCmd) Run(a *app) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	ctx, cancel := context.WithTimeout(a.ctx, c.Duration)
 	defer cancel()
-	d := &demo{app: a, lanes: demoLanes(c.Seed), began: time.Now()}
+	d := &demo{app: a, lanes: demoLanes(c.Seed), began: time.Now(), leave: func() {}}
+	if s, whole := a.screenOn(a.stderr); whole {
+		d.page = &demoPage{brush: a.brushFor(a.stderr), began: d.began}
+		d.leave = d.page.showOn(ctx, s, a.stderr)
+		defer d.leave()
+	}
 	return d.run(ctx, dir)
 }
 
@@ -45,6 +50,8 @@ type demo struct {
 	lanes []*demoLane
 	began time.Time
 	svc   *service
+	page  *demoPage  // nil: lines are printed as they come
+	leave func()     // the page; what is printed after that is seen
 	mu    sync.Mutex // one line at a time
 }
 
@@ -83,6 +90,7 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	d.leave()
 	return d.balance(context.WithoutCancel(ctx))
 }
 
@@ -171,7 +179,12 @@ func (d *demo) settled(ctx context.Context) error {
 func (d *demo) say(lane, format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	fmt.Fprintf(d.app.stderr, "%5.1fs  %-15s %s\n", time.Since(d.began).Seconds(), lane, fmt.Sprintf(format, args...))
+	line := fmt.Sprintf("%5.1fs  %-15s %s", time.Since(d.began).Seconds(), lane, fmt.Sprintf(format, args...))
+	if d.page != nil {
+		d.page.tell(line)
+		return
+	}
+	fmt.Fprintln(d.app.stderr, line)
 }
 
 // tell reports what the lanes do, a line a lane each second, and each new dead
@@ -212,14 +225,13 @@ func (d *demo) tellStatus(ctx context.Context, ln *demoLane) {
 		return // the broker is closing
 	}
 	r := ln.provider.Report()
-	status := d.svc.status(ctx, ln.name)
-	line := fmt.Sprintf("%s%s %d/%d live, %d waiting, %d made, %d answers 429",
-		strings.Repeat("#", r.Live), strings.Repeat(".", max(r.Limit-r.Live, 0)), r.Live, r.Limit, pending+unacked, r.Conversations, r.Full)
-	if status.Settling > 0 {
-		line += fmt.Sprintf("; %d doubts settling", status.Settling)
+	now := demoNow{
+		lane: ln.name, live: r.Live, limit: r.Limit, made: r.Conversations, full: r.Full,
+		waiting: pending + unacked, status: d.svc.status(ctx, ln.name),
 	}
-	if status.State == "stopped" || status.State == "paused" {
-		line += "; " + status.State
+	if d.page != nil {
+		d.page.look(now)
+		return
 	}
-	d.say(ln.name, "%s", line)
+	d.say(ln.name, "%s", now.line())
 }

@@ -20,6 +20,7 @@ func (s *service) door() gateway.Door {
 	return gateway.Door{
 		Publishers: publishers(s.cfg), Lanes: doorLanes(s.cfg), Catalog: s.cfg.Catalog,
 		Queue: doorQueue{s.broker}, Ledger: s.ledger, Owner: doorOwner{s.broker},
+		List: doorList{s.register, s.cfg},
 	}
 }
 
@@ -28,7 +29,7 @@ func (s *service) door() gateway.Door {
 func publishers(cfg *config.Config) []gateway.Publisher {
 	var all []gateway.Publisher
 	if own := cfg.Gateway.Token; len(own.Values) > 0 {
-		p := gateway.Publisher{Name: "gateway.token", Tokens: own.Read, Rate: config.DefaultRate}
+		p := gateway.Publisher{Name: "gateway.token", Tokens: own.Read, Rate: config.DefaultRate, Everywhere: true}
 		for _, ac := range cfg.Accounts {
 			for _, lc := range ac.Lanes {
 				p.Lanes = append(p.Lanes, lc.Name)

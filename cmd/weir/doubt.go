@@ -27,7 +27,12 @@ type doubtListCmd struct {
 // Run lists the events in doubt.
 func (c *doubtListCmd) Run(a *app) error {
 	return a.atDesk(func(d *desk) error {
-		return d.list(a, consumer.Doubt, c.Lane, "No event is in doubt.", func(kept) bool { return true })
+		found := false
+		err := d.list(a, consumer.Doubt, c.Lane, "No event is in doubt.", func(kept) bool { found = true; return true })
+		if err == nil && !found && c.Lane != "" { // a lane that was removed may have doubts still
+			return d.checkLane(c.Lane)
+		}
+		return err
 	})
 }
 
@@ -45,12 +50,17 @@ func (c *doubtShowCmd) Run(a *app) error {
 
 // doubtResolveCmd is weir doubt resolve.
 type doubtResolveCmd struct {
-	Intent  string `arg:"" help:"The intent's key, the first characters of it, or the event's id."`
+	Intent string `arg:"" help:"The intent's key, the first characters of it, or the event's id."`
+	way
+	Lane string `placeholder:"NAME" help:"Lane to look in."`
+	decision
+}
+
+// way is how a doubt is settled: one of the three.
+type way struct {
 	Created string `xor:"how" required:"" placeholder:"CONVERSATION" help:"The call was placed: the provider's id of the conversation."`
 	Retry   bool   `xor:"how" required:"" help:"Send it again. Where the provider takes no id of ours and the call was placed after all, the person is called twice."`
 	Drop    bool   `xor:"how" required:"" help:"It is over: nobody is called."`
-	Lane    string `placeholder:"NAME" help:"Lane to look in."`
-	decision
 }
 
 // resolved is what became of a doubt.
@@ -78,22 +88,29 @@ func (c *doubtResolveCmd) Run(a *app) error {
 			return err
 		}
 		k := found[0]
-		r := resolved{Lane: k.Lane, Intent: k.Intent, ID: k.ID, State: k.now.State}
-		if c.Retry {
-			err = c.retry(a, d, k, by, &r)
-		} else {
-			err = c.settle(a.ctx, d, k, by, &r)
-		}
+		r, err := d.resolve(a.ctx, k, c.way, by)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", k.Lane, k.Intent, err)
+		}
+		if c.Retry {
+			d.tellAbsent(a, k.Lane)
 		}
 		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s: %s\n", r.Lane, r.Intent, r.Result) })
 	})
 }
 
+// resolve settles a doubt.
+func (d *desk) resolve(ctx context.Context, k kept, how way, by decision) (r resolved, err error) {
+	r = resolved{Lane: k.Lane, Intent: k.Intent, ID: k.ID, State: k.now.State}
+	if how.Retry {
+		return r, d.retry(ctx, k, by, &r)
+	}
+	return r, d.settle(ctx, k, how.Created, by, &r)
+}
+
 // retry orders the event to be sent again.
-func (c *doubtResolveCmd) retry(a *app, d *desk, k kept, by decision, r *resolved) error {
-	sent, result, err := d.replay(a.ctx, k, consumer.Replay{By: by.By, Reason: by.Reason})
+func (d *desk) retry(ctx context.Context, k kept, by decision, r *resolved) error {
+	sent, result, err := d.replay(ctx, k, consumer.Replay{By: by.By, Reason: by.Reason})
 	if err != nil {
 		return err
 	}
@@ -104,20 +121,20 @@ func (c *doubtResolveCmd) retry(a *app, d *desk, k kept, by decision, r *resolve
 	if takesID(d.cfg, k.Lane) {
 		r.Result = result + " with the same id, so that it makes no second conversation"
 	}
-	d.tellAbsent(a, k.Lane)
 	return nil
 }
 
-// settle asks the lane's owner to write down what the person found out. The
-// same command again repeats what a crash may have left undone.
-func (c *doubtResolveCmd) settle(ctx context.Context, d *desk, k kept, by decision, r *resolved) error {
+// settle asks the lane's owner to write down what the person found out: the
+// conversation, or where that is empty that it is over. The same command again repeats
+// what a crash may have left undone.
+func (d *desk) settle(ctx context.Context, k kept, conversation string, by decision, r *resolved) error {
 	order := consumer.Command{
 		Verb: consumer.VerbDrop, Intent: k.Intent, Expect: k.now.N, By: by.By, Reason: by.Reason,
 	}
 	done, result := consumer.Cancelled, "it is over; nobody is called"
-	if c.Created != "" {
-		order.Verb, order.Conversation = consumer.VerbSettle, c.Created
-		done, result = consumer.Created, "created, as conversation "+clean(c.Created)
+	if conversation != "" {
+		order.Verb, order.Conversation = consumer.VerbSettle, conversation
+		done, result = consumer.Created, "created, as conversation "+clean(conversation)
 	}
 	if k.now.State != consumer.Doubt && k.now.State != done {
 		return errors.New(told(k.now.State))

@@ -97,6 +97,9 @@ func (d *desk) cancel(ctx context.Context, s sought, by decision, ahead bool) (w
 	switch {
 	case err == nil:
 		w.State, w.Withdrawn, w.Result = reply.State, true, "withdrawn; nobody is called"
+		if s.now.State == consumer.Created || s.now.State == consumer.Ended {
+			w.Result = "its call was placed; nobody is called again"
+		}
 	case ctx.Err() != nil:
 		return w, ctx.Err()
 	case errors.Is(err, broker.ErrNoOwner):

@@ -124,12 +124,9 @@ func (s sought) unsent() bool {
 
 // cancelTheirs withdraws all that was not sent of one person.
 func (c *eventCancelCmd) cancelTheirs(a *app) error {
-	by := c.decision
-	if !c.DryRun {
-		var err error
-		if by, err = c.signed(a); err != nil {
-			return err
-		}
+	by, err := c.signedUnless(c.DryRun, a)
+	if err != nil {
+		return err
 	}
 	return a.atDesk(func(d *desk) error {
 		lanes := d.laneNames()

@@ -41,13 +41,20 @@ type eventShown struct {
 	NotBefore    time.Time      `json:"not_before,omitzero"`
 	Class        string         `json:"class,omitzero"`
 	Reason       string         `json:"reason,omitzero"`
-	Place        string         `json:"place"`          // where it lies
-	Next         []string       `json:"next,omitempty"` // commands
+	Forgotten    time.Time      `json:"forgotten,omitzero"`
+	Place        string         `json:"place"`                  // where it lies
+	Held         []heldRule     `json:"held,omitempty"`         // by contact rules, as of now
+	Next         []string       `json:"next,omitempty"`         // commands
+	RedialOf     string         `json:"redial_of,omitzero"`     // the event that was called first
+	RedialNumber int            `json:"redial_number,omitzero"` // the how manyeth redial it is
+	Redials      []redialShown  `json:"redials,omitempty"`      // of the first event, this one among them
 	Timeline     []moment       `json:"timeline,omitempty"`
 	Outcomes     []broker.Told  `json:"outcomes"`
 	Unread       string         `json:"outcomes_unread,omitzero"` // why not all of them are there
 	Gone         bool           `json:"event_gone,omitzero"`      // the event itself is not kept any more
 	content
+
+	ordered bool // a person ordered the letter to be sent again
 }
 
 // stateQueued is that of an event which no lane has taken up yet.
@@ -66,7 +73,7 @@ func (c *eventShowCmd) Run(a *app) error {
 				missing = errors.Join(missing, fmt.Errorf("lane %s knows no event %s of %s: it was not published, or it is forgotten", s.lane, clean(s.id), clean(s.source)))
 				continue
 			}
-			e, err := d.event(a.ctx, s, c.Reveal)
+			e, err := d.event(a.ctx, a.asking(d), s, c.Reveal)
 			if err != nil {
 				return err
 			}
@@ -84,7 +91,7 @@ func (c *eventShowCmd) Run(a *app) error {
 }
 
 // event gathers what is known of one event.
-func (d *desk) event(ctx context.Context, s sought, reveal bool) (eventShown, error) {
+func (d *desk) event(ctx context.Context, a asking, s sought, reveal bool) (eventShown, error) {
 	e := eventShown{Lane: s.lane, Intent: s.intent, Source: s.source, ID: s.id, State: stateQueued, Outcomes: []broker.Told{}}
 	var found *broker.Found
 	var err error
@@ -100,6 +107,9 @@ func (d *desk) event(ctx context.Context, s sought, reveal bool) (eventShown, er
 		if found, err = d.place(ctx, s.now, &e); err != nil {
 			return e, err
 		}
+		if e.Redials, err = d.redials(ctx, s.now); err != nil {
+			return e, err
+		}
 		told, err := d.broker.Outcomes(ctx, s.lane, s.intent, s.now.First.Add(-time.Hour))
 		if e.Outcomes = append(e.Outcomes, told...); err != nil {
 			e.Unread = err.Error()
@@ -108,9 +118,23 @@ func (d *desk) event(ctx context.Context, s sought, reveal bool) (eventShown, er
 	if found != nil {
 		e.content = contentOf(found.Header, found.Data, reveal)
 	}
+	if found != nil && (s.queued != nil || s.now.State == consumer.Waiting || e.ordered) {
+		e.Held = d.heldBy(ctx, a, &e, s.now, found)
+	}
 	e.Gone = found == nil
+	for _, t := range s.now.History {
+		if !e.Forgotten.IsZero() && t.At.Equal(e.Forgotten) {
+			e.Place += fmt.Sprintf("; forgotten by %s: %s", t.By, t.Reason)
+		}
+	}
 	if !reveal {
-		e.Source, e.ID, e.Type, e.Reason = schema.Mask(e.Source), schema.Mask(e.ID), schema.Mask(e.Type), schema.Mask(e.Reason)
+		for i, h := range e.Held {
+			e.Held[i].Why = schema.Mask(h.Why)
+		}
+		e.Source, e.ID, e.Type, e.Reason, e.RedialOf = schema.Mask(e.Source), schema.Mask(e.ID), schema.Mask(e.Type), schema.Mask(e.Reason), schema.Mask(e.RedialOf)
+		for i, r := range e.Redials {
+			e.Redials[i].ID = schema.Mask(r.ID)
+		}
 		for i, t := range e.Timeline {
 			e.Timeline[i].Reason = schema.Mask(t.Reason)
 		}
@@ -123,7 +147,8 @@ func (e *eventShown) tell(in consumer.Intent) {
 	e.State, e.Settled, e.Type = in.State, in.Settled(), in.Type
 	e.Conversation, e.Channel, e.Others = in.Conversation, in.Channel, in.Others
 	e.Claims, e.Attempts, e.Waits, e.NotBefore = in.Claims, in.Attempts, in.Waits, in.NotBefore
-	e.Class, e.Reason, e.Timeline = in.Class, in.Reason, timeline(in)
+	e.Class, e.Reason, e.Timeline, e.Forgotten = in.Class, in.Reason, timeline(in), in.Forgotten
+	e.RedialOf, e.RedialNumber = in.RedialOf, in.Redial
 	if n := len(e.Timeline); n > 0 {
 		e.Since = e.Timeline[n-1].At
 	}
@@ -178,7 +203,12 @@ func (d *desk) placeLetter(ctx context.Context, in consumer.Intent, e *eventShow
 		return nil, err
 	}
 	if o != nil && o.Expect == in.N {
+		e.ordered = true
 		e.Place += fmt.Sprintf("; to be sent again, by %s: %s", o.By, o.Reason)
+		if f, err := d.broker.Scheduled(ctx, in.Lane, in.Key); err == nil {
+			e.Place += "; the order waits until " + when(f.Due)
+			return &f, nil
+		}
 	}
 	l, err := d.broker.Letter(ctx, in.State, in.Lane, in.Key)
 	if errors.Is(err, broker.ErrNoLetter) {
@@ -220,8 +250,21 @@ func (e eventShown) draw(w io.Writer) {
 			fmt.Fprintf(w, "%s\t%s\n", field[0], clean(field[1]))
 		}
 	}
+	for _, h := range e.Held {
+		until := ""
+		if !h.Until.IsZero() {
+			until = " until " + when(h.Until)
+		}
+		fmt.Fprintf(w, "held by\t%s%s: %s\n", h.Rule, until, clean(h.Why))
+	}
 	if e.Claims > 0 {
 		fmt.Fprintf(w, "claims\t%d, of which %d in doubt\n", e.Claims, e.Attempts)
+	}
+	if e.RedialNumber > 0 {
+		fmt.Fprintf(w, "redial\tnumber %d of %s\n", e.RedialNumber, clean(e.RedialOf))
+	}
+	for _, r := range e.Redials {
+		r.draw(w)
 	}
 	for _, command := range e.Next {
 		fmt.Fprintf(w, "next\t%s\n", command)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -166,7 +165,7 @@ func (p *explanations) end() error {
 		return nil
 	}
 	fmt.Fprintln(p.w)
-	tw := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	tw := &tabulator{w: p.w}
 	fmt.Fprintln(tw, "PLACE\tEVENT\tLANE\tROUTE\tRESULT\tREASON")
 	for _, row := range p.rows {
 		fmt.Fprintln(tw, row)
@@ -174,7 +173,7 @@ func (p *explanations) end() error {
 	if more := p.count - len(p.rows); more > 0 {
 		fmt.Fprintf(tw, "and %d more\n", more)
 	}
-	return tw.Flush()
+	return tw.flush()
 }
 
 // encodeJSON writes a value as the commands do, with a text before each line but

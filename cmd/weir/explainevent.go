@@ -321,7 +321,7 @@ func (q *inquiry) contact() (string, error) {
 	case q.rules.Contact == nil:
 		return "", nil
 	case s.Err != nil:
-		return "not judged: there is no request", nil
+		return "not judged: there is no request", nil //nolint:nilerr // it is told elsewhere
 	case s.Rule == nil:
 		return "may be contacted at any time" + q.unasked(), nil
 	case q.ageless:
@@ -340,7 +340,7 @@ func (q *inquiry) contact() (string, error) {
 // unasked is what only weir serve can tell.
 func (q *inquiry) unasked() string {
 	if q.rules.Contact.Counts() {
-		return ", unless its person is blocked or was contacted too often, which is asked when it is sent"
+		return ", unless its person is blocked or was contacted too often, which is asked when it is sent" + calledAgain(q.rules.Contact.Redial)
 	}
 	return ", unless its person is blocked, which is asked when it is sent"
 }

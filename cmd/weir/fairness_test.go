@@ -122,12 +122,12 @@ func awaitCalls(t *testing.T, sim *simulator.Simulator, n int) {
 	await(t, 5*time.Minute, fmt.Sprint(n, " calls"), func() bool { return len(sim.Conversations()) >= n })
 }
 
-// TestFault46ABacklogOfAnotherAccount holds 100,000 events of one account beside
+// TestFault46ABacklogOfAnotherAccount holds 40,000 events of one account beside
 // six of another: those are called in the same order, each once, as without the
 // backlog, and are done when hardly any of it is.
 func TestFault46ABacklogOfAnotherAccount(t *testing.T) {
 	t.Parallel()
-	const backlog, few = 100_000, 6
+	const backlog, few = 40_000, 6
 	var alone []string
 	for _, waiting := range []int{0, backlog} {
 		s := newStreet(t)

@@ -123,7 +123,7 @@ func TestFault27AFullLedgerBeginsNothingNew(t *testing.T) {
 	resize(t, b, broker.StreamOutcomes, 32<<10) // the oldest make way
 	stuff(t, b, ledger.Stream, "$KV.WEIR_LEDGER.other.", 1000, 84)
 	k.publish(t, b, 60)
-	await(t, patience, "weir to be short of room", func() bool { return s.ready() != nil })
+	await(t, patience, "weir to be short of room", func() bool { return s.hindered() != nil })
 	await(t, patience, "what was begun to end", func() bool {
 		all, ended := begun(t, s)
 		return all == ended
@@ -135,7 +135,7 @@ func TestFault27AFullLedgerBeginsNothingNew(t *testing.T) {
 	if fill, err := b.Fill(t.Context(), ledger.Stream); err != nil || fill.Above(98) {
 		t.Errorf("the ledger: got %v full, %v; want room that is left", fill, err)
 	}
-	contains(t, s.ready().Error(), "KV_WEIR_LEDGER", "raise the stream's max_bytes")
+	contains(t, s.hindered().Error(), "KV_WEIR_LEDGER", "raise the stream's max_bytes")
 	if status := s.status(t.Context(), "acme"); status.State != "waiting" || !strings.Contains(status.Why, "KV_WEIR_LEDGER") {
 		t.Errorf("status: got %s, %q; want waiting, because of the ledger", status.State, status.Why)
 	}
@@ -152,7 +152,7 @@ func TestFault27AFullLedgerBeginsNothingNew(t *testing.T) {
 	resize(t, b, ledger.Stream, k.room)
 	k.settle(t, b)
 	k.check(t, b, nil)
-	if err := s.ready(); err != nil {
+	if err := s.hindered(); err != nil {
 		t.Errorf("ready when there is room again: got %v", err)
 	}
 }
@@ -208,7 +208,7 @@ func TestH5AFullStreamOfLettersStopsItsLane(t *testing.T) {
 	if posts := len(f.all()); posts != 1 {
 		t.Errorf("create requests without room for their letters: got %d, want none after the first", posts)
 	}
-	contains(t, s.ready().Error(), "WEIR_DEAD", "weir dead list", "weir doubt list")
+	contains(t, s.hindered().Error(), "WEIR_DEAD", "weir dead list", "weir doubt list")
 	dead, err := b.JetStream().Stream(t.Context(), broker.StreamDead)
 	if err != nil {
 		t.Fatal(err)
@@ -305,10 +305,10 @@ func TestFault26AForeignStreamTakesAllStorage(t *testing.T) {
 	}
 	close(answer)
 	await(t, patience, "weir to be short of storage", func() bool {
-		err := s.ready()
+		err := s.hindered()
 		return err != nil && strings.Contains(err.Error(), "storage")
 	})
-	contains(t, s.ready().Error(), "raise its max_file_store")
+	contains(t, s.hindered().Error(), "raise its max_file_store")
 	posts := len(f.all())
 	if posts > 2 { // the second was on its way perhaps
 		t.Errorf("create requests with a full store: got %d", posts)

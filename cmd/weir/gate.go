@@ -201,7 +201,7 @@ func (s *service) everyLane(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := append(ran, s.lanes()...)
+	all := slices.Concat(ran, s.lanes())
 	slices.Sort(all)
 	return slices.Compact(all), nil
 }

@@ -244,7 +244,7 @@ func common(a, b []string) []string {
 	for i := range longest {
 		longest[i] = make([]int, len(b)+1)
 	}
-	for i := len(a) - 1; i >= 0; i-- {
+	for i := range slices.Backward(a) {
 		for j := len(b) - 1; j >= 0; j-- {
 			if longest[i][j] = max(longest[i+1][j], longest[i][j+1]); a[i] == b[j] {
 				longest[i][j] = longest[i+1][j+1] + 1

@@ -39,6 +39,7 @@ func (s *service) gateway() *gateway.Gateway {
 	gc := gateway.Config{
 		Listen: s.cfg.Gateway.Listen, Cert: s.cfg.Gateway.TLS.Cert, Key: s.cfg.Gateway.TLS.Key,
 		Secrets: make(map[string]schema.Secret), Door: s.door(), CRMs: crms(s.cfg), PublicURL: s.cfg.Gateway.PublicURL,
+		Watcher: watcher{s.figures.Metrics},
 	}
 	for _, ac := range s.cfg.Accounts {
 		for _, lc := range ac.Lanes {

@@ -249,15 +249,20 @@ func TestGatewayPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := regexp.MustCompile("(?s)```(sh|python)\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 2 {
-		t.Fatalf("docs/gateway.md: got %d commands, want 2", len(blocks))
+	if len(blocks) != 3 {
+		t.Fatalf("docs/gateway.md: got %d commands, want 3", len(blocks))
 	}
 	await(t, patience, "the gateway", func() bool {
 		return knockDoor(t, "GET", "http://"+s.gateway+"/events", "", "", "").status != 0
 	})
 	for _, block := range append(blocks, blocks...) {
 		name, script := map[string]string{"sh": "bash", "python": "python3"}[block[1]], strings.ReplaceAll(block[2], readmeGateway, s.gateway)
-		if out := s.run(t, name, "-c", script); !strings.Contains(out, "202") || !strings.Contains(out, "/events/") {
+		out := s.run(t, name, "-c", script)
+		if strings.Contains(script, "/contacts/block") {
+			contains(t, out, `"person":"…99"`, `"blocked":true`)
+			continue
+		}
+		if !strings.Contains(out, "202") || !strings.Contains(out, "/events/") {
 			t.Errorf("%s: got %s, want 202 and its Location", name, out)
 		}
 	}

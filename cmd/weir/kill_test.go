@@ -35,7 +35,7 @@ type killed struct {
 // TestKill9WithABrokerOfItsOwn kills weir alone; the broker lives on.
 func TestKill9WithABrokerOfItsOwn(t *testing.T) {
 	t.Parallel()
-	killAlone(t, simulator.Faults{Shuffle: .3}, 8, 150)
+	killAlone(t, simulator.Faults{Shuffle: .3}, 5, 100)
 }
 
 // killAlone kills weir so many times while this many leads are called, and then
@@ -81,7 +81,7 @@ func TestKill9WithTheEmbeddedBroker(t *testing.T) {
 	store := filepath.Join(dir, "store")
 	k := newKilled(t, fmt.Sprintf("embedded: {dir: %q}\n", store), "", simulator.Faults{Shuffle: .3})
 	open := make(map[string]bool)
-	const rounds = 4
+	const rounds = 3
 	for i := range rounds + 1 {
 		cmd := child(t, k.env, "serve", "-c", k.yaml)
 		b := k.connect(t, store)

@@ -106,24 +106,13 @@ func (d *desk) switchLanes(a *app, choice laneChoice, state string, write func(l
 	if err != nil {
 		return err
 	}
-	_, err = d.broker.JetStream().Stream(a.ctx, broker.StreamLanes)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return errNeverServed
-	}
+	results, err := d.switchEach(a.ctx, names, state, write)
 	if err != nil {
 		return err
 	}
-	for _, lane := range names {
-		if err := write(lane); err != nil {
-			return err
-		}
-	}
-	results := make([]switched, len(names))
 	unseen := 0
-	for i, lane := range names {
-		results[i] = switched{Lane: lane, State: state}
-		results[i].Running, results[i].Seen = d.obeyed(a.ctx, lane, state == "paused")
-		if results[i].Running && !results[i].Seen {
+	for _, r := range results {
+		if r.Running && !r.Seen {
 			unseen++
 		}
 	}
@@ -136,6 +125,28 @@ func (d *desk) switchLanes(a *app, choice laneChoice, state string, write func(l
 		err = errors.Join(err, fmt.Errorf("%d lanes have not confirmed it; look with weir lanes", unseen))
 	}
 	return err
+}
+
+// switchEach writes the lanes' switches, all of them before it waits for any.
+func (d *desk) switchEach(ctx context.Context, names []string, state string, write func(lane string) error) ([]switched, error) {
+	_, err := d.broker.JetStream().Stream(ctx, broker.StreamLanes)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, errNeverServed
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, lane := range names {
+		if err := write(lane); err != nil {
+			return nil, err
+		}
+	}
+	results := make([]switched, len(names))
+	for i, lane := range names {
+		results[i] = switched{Lane: lane, State: state}
+		results[i].Running, results[i].Seen = d.obeyed(ctx, lane, state == "paused")
+	}
+	return results, nil
 }
 
 // obeyFor is how long a running lane may take to see its switch. It looks

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,7 +20,7 @@ import (
 
 // lanesCmd is weir lanes.
 type lanesCmd struct {
-	Watch bool `help:"Show it again each second, until interrupted."`
+	Watch bool `help:"Show it again each second, until interrupted: on a terminal as a page, elsewhere a line a lane."`
 }
 
 // laneRow is what one lane is doing.
@@ -41,8 +40,13 @@ type laneRow struct {
 	Settling int    `json:"settling"`  // doubts that settle themselves
 	Dead     int    `json:"dead"`
 	Why      string `json:"why,omitzero"`
-	DryRun   bool   `json:"dry_run,omitzero"` // by its owner's file, or by this one if nobody runs it
+	// Notes is what is to be said of the lane besides, in whole clauses.
+	Notes  []string `json:"notes,omitzero"`
+	Cause  string   `json:"cause,omitzero"`   // of Why, one of the engine's; empty while events may be sent
+	DryRun bool     `json:"dry_run,omitzero"` // by its owner's file, or by this one if nobody runs it
 
+	Created  uint64              `json:"created"`            // by its owner, since it began
+	Recent   *consumer.Recent    `json:"recent,omitempty"`   // as its owner has it
 	Webhooks consumer.HookCounts `json:"webhooks,omitzero"`  // since weir serve was started
 	Outcomes *deliveryRow        `json:"outcomes,omitempty"` // of a lane whose outcomes go to an address
 }
@@ -61,7 +65,7 @@ func (c *lanesCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return a.printCut(rows, func(w io.Writer) { drawLanes(w, rows) })
+		return a.printCut(rows, func(w io.Writer) { drawLanes(w, rows, a.brush()) })
 	})
 }
 
@@ -104,7 +108,7 @@ func (v *laneView) rows(ctx context.Context) ([]laneRow, error) {
 		if g := gates[lc.Name]; g.Held && row.State == notRunning {
 			row.Why = heldWhy(g)
 		}
-		row.owned(owners[accountPrefix+ac.Name])
+		row.owned(owners[accountPrefix+ac.Name], time.Now())
 		if row.Outcomes, err = v.desk.delivery(ctx, lc); err != nil {
 			return nil, err
 		}
@@ -136,13 +140,18 @@ func (v *laneView) row(ctx context.Context, ac config.Account, lc config.Lane, p
 	case s != nil:
 		r.State, r.Why, r.Used, r.Limit = s.State, s.Why, s.Used, s.Limit
 		r.Settling, r.Webhooks, r.DryRun = s.Settling, s.Webhooks, s.DryRun
+		r.Cause, r.Created, r.Recent = s.Cause, s.Created, &s.Recent
+		r.Notes = notes(*s)
 	}
 	return r, nil
 }
 
 // owned notes whose the lane is. One that does not answer has gone, as a rule:
 // somebody takes over when its lease has run out.
-func (r *laneRow) owned(s owner.Standing) {
+func (r *laneRow) owned(s owner.Standing, now time.Time) {
+	if words := flapping(s, now); words != "" {
+		r.Notes = append(r.Notes, words)
+	}
 	if s.Alive || r.State != notRunning {
 		r.Owner, r.Epoch = s.Holder, s.Epoch
 	}
@@ -223,65 +232,24 @@ func (v *laneView) count(ctx context.Context) error {
 }
 
 // drawLanes draws the table.
-func drawLanes(w io.Writer, rows []laneRow) {
+func drawLanes(w io.Writer, rows []laneRow, b brush) {
 	fmt.Fprintln(w, "LANE\tPROVIDER\tSTATE\tSLOTS\tWAITING\tIN FLIGHT\tDOUBTS\tDEAD\tOWNER\tWHY")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\n",
-			r.Lane, r.Provider, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.why()))
+			r.Lane, r.Provider, b.paint(stateColour(r.State), r.state()), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.Owner), or(r.why()))
 	}
 }
 
 // why draws what is to be said of the lane and of its outcomes.
 func (r laneRow) why() string {
-	words := r.Outcomes.words()
-	if r.Why != "" && words != "" {
-		words = r.Why + "; " + words
-	}
-	return cmp.Or(words, r.Why)
+	return strings.Join(slices.DeleteFunc(append([]string{r.Why}, r.besides()...), func(s string) bool { return s == "" }), "; ")
 }
 
-// watch shows the lanes each second. A broker that is away for a while is shown
-// too, rather than ending the watch.
-func (v *laneView) watch(a *app) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		rows, err := v.rows(a.ctx)
-		if a.ctx.Err() != nil {
-			return nil
-		}
-		if err := showLanes(a, rows, err); err != nil {
-			return err
-		}
-		select {
-		case <-a.ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+// besides is what is to be said that does not stop the lane.
+func (r laneRow) besides() []string {
+	all := slices.Clone(r.Notes)
+	if words := r.Outcomes.words(); words != "" {
+		all = append(all, words)
 	}
-}
-
-// showLanes draws one moment of a watch: a page on a terminal, a line a lane
-// elsewhere.
-func showLanes(a *app, rows []laneRow, trouble error) error {
-	switch {
-	case a.flags.Output == "json":
-		if trouble != nil {
-			fmt.Fprintf(a.stderr, "weir: %v\n", trouble)
-			return nil
-		}
-		return json.NewEncoder(a.stdout).Encode(rows)
-	case trouble != nil:
-		_, err := fmt.Fprintf(a.stdout, "%s  %v\n", time.Now().Format(time.TimeOnly), trouble)
-		return err
-	case isTerminal(a.stdout):
-		fmt.Fprint(a.stdout, "\x1b[H\x1b[2J")
-		return a.printCut(rows, func(w io.Writer) { drawLanes(w, rows) })
-	}
-	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	for _, r := range rows {
-		fmt.Fprintf(tw, "%s\t%s\t%s\tslots %s\t%d waiting\t%d in flight\t%s doubts\t%d dead\t%s\n",
-			time.Now().Format(time.TimeOnly), r.Lane, r.state(), r.slots(), r.Waiting, r.InFlight, r.doubts(), r.Dead, or(r.why()))
-	}
-	return tw.Flush()
+	return all
 }

@@ -42,7 +42,7 @@ func newPlant(t *testing.T, lanes ...string) *plant {
 // newPlantOf is newPlant with a provider of its own kind.
 func newPlantOf(t *testing.T, cfg simulator.Config, lanes ...string) *plant {
 	t.Helper()
-	cfg.Limit, cfg.Scale, cfg.Seed = 8, 200, 1
+	cfg.Limit, cfg.Scale, cfg.Seed = 8, 200, max(cfg.Seed, 1)
 	sim, err := simulator.New(zerolog.Nop(), cfg)
 	if err != nil {
 		t.Fatal(err)

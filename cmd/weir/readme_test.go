@@ -63,8 +63,12 @@ func (r readme) find(t *testing.T, prefix ...string) []string {
 func TestReadmeCommandsAreAllRun(t *testing.T) {
 	t.Parallel()
 	ran := []string{
-		"go run ./cmd/weir demo", // TestDemo
-		"make check",             // runs this test
+		"go run ./cmd/weir demo",       // TestDemo
+		"sh deploy/compose/secrets.sh", // these four: make compose-test, which needs a Docker engine
+		"docker compose up --build --detach",
+		"docker compose exec -T weir /weir publish --lane acme-sales - < examples/leads.ndjson",
+		"docker compose exec weir /weir lanes",
+		"make check", // runs this test
 		"go build -o bin/weir ./cmd/weir",
 		"export ORATION_API_KEY=any-key ORATION_WORKSPACE_ID=any-workspace WEIR_GATEWAY_TOKEN=any-token-of-yours",
 		"bin/weir simulate --scale 20 --log calls.ndjson",

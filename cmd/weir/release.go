@@ -49,12 +49,9 @@ func (c *releaseCmd) Run(a *app) error {
 			return usageError{fmt.Errorf("--not-called-since %s is in the future", c.NotCalledSince)}
 		}
 	}
-	by := c.decision
-	if !c.DryRun {
-		var err error
-		if by, err = c.signed(a); err != nil {
-			return err
-		}
+	by, err := c.signedUnless(c.DryRun, a)
+	if err != nil {
+		return err
 	}
 	return a.atDesk(func(d *desk) error { return c.release(a, d, by, before) })
 }
@@ -67,35 +64,13 @@ func onBrokersClock(before time.Time, look consumer.Sample) time.Time {
 }
 
 func (c *releaseCmd) release(a *app, d *desk, by decision, before time.Time) error {
-	look, err := d.broker.Time(a.ctx)
-	if err != nil {
-		return fmt.Errorf("look at the broker's clock, by which events are born: %w", err)
-	}
-	before = onBrokersClock(before, look)
 	names, err := laneChoice{Lanes: c.Lane, All: c.All}.names(d)
 	if err != nil {
 		return err
 	}
-	gates, err := d.broker.Gates(a.ctx)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return errNeverServed
-	}
+	all, err := d.planRelease(a.ctx, names, before, c.NotCalledSince != "")
 	if err != nil {
 		return err
-	}
-	all := make([]released, len(names))
-	for i, lane := range names {
-		g := gates[lane]
-		all[i] = released{Lane: lane, Held: g.Held, Before: before.UTC()}
-		if g.Held {
-			all[i].Since, all[i].Why = g.Since, g.Why
-		}
-		if c.NotCalledSince == "" && g.Since.After(before) { // this machine's clock is behind
-			all[i].Before = g.Since
-		}
-		if g.Before.After(all[i].Before) {
-			all[i].Before = g.Before
-		}
 	}
 	if c.DryRun {
 		return a.print(all, func(w io.Writer) { drawReleased(w, all) })
@@ -103,14 +78,12 @@ func (c *releaseCmd) release(a *app, d *desk, by decision, before time.Time) err
 	if err := c.agreed(a, all); err != nil {
 		return err
 	}
+	if err := d.release(a.ctx, all, by); err != nil {
+		return err
+	}
 	unseen := 0
-	for i := range all {
-		r := &all[i]
-		if err := d.broker.Release(a.ctx, r.Lane, r.Before, by.By, by.Reason); err != nil {
-			return err
-		}
-		r.Done = true
-		if r.Running, r.Seen = d.freed(a.ctx, r.Lane, r.Before); r.Running && !r.Seen {
+	for _, r := range all {
+		if r.Running && !r.Seen {
 			unseen++
 		}
 	}
@@ -119,6 +92,51 @@ func (c *releaseCmd) release(a *app, d *desk, by decision, before time.Time) err
 		err = errors.Join(err, fmt.Errorf("%d lanes have not confirmed it; look with weir lanes", unseen))
 	}
 	return err
+}
+
+// planRelease tells what a release of lanes would do. before is by this machine's
+// clock; vouched says that a person gave it.
+func (d *desk) planRelease(ctx context.Context, names []string, before time.Time, vouched bool) ([]released, error) {
+	look, err := d.broker.Time(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look at the broker's clock, by which events are born: %w", err)
+	}
+	before = onBrokersClock(before, look)
+	gates, err := d.broker.Gates(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, errNeverServed
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := make([]released, len(names))
+	for i, lane := range names {
+		g := gates[lane]
+		all[i] = released{Lane: lane, Held: g.Held, Before: before.UTC()}
+		if g.Held {
+			all[i].Since, all[i].Why = g.Since, g.Why
+		}
+		if !vouched && g.Since.After(before) { // this machine's clock is behind
+			all[i].Before = g.Since
+		}
+		if g.Before.After(all[i].Before) {
+			all[i].Before = g.Before
+		}
+	}
+	return all, nil
+}
+
+// release releases lanes as it was planned, and waits until running ones obey.
+func (d *desk) release(ctx context.Context, all []released, by decision) error {
+	for i := range all {
+		r := &all[i]
+		if err := d.broker.Release(ctx, r.Lane, r.Before, by.By, by.Reason); err != nil {
+			return err
+		}
+		r.Done = true
+		r.Running, r.Seen = d.freed(ctx, r.Lane, r.Before)
+	}
+	return nil
 }
 
 // agreed asks, unless it was told not to.

@@ -13,6 +13,7 @@ import (
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/journal"
 	"github.com/weirhq/weir/internal/owner"
 )
 
@@ -82,12 +83,18 @@ func (s *service) run(ctx context.Context) error {
 	part("room", s.watchRoom)
 	part("sync", s.syncing)
 	part("strays", s.strays)
+	if s.tracing != nil {
+		part("traces", s.tracing.Run)
+	}
+	part("metrics", s.sampleBroker)
 	if s.cfg.Gateway.Listen != "" {
 		part("gateway", s.gateway().Run)
 	}
-	if listen := s.cfg.Admin.Listen; listen != "" {
-		part("admin", func(ctx context.Context) error { return serveAdmin(ctx, listen, s.ready) })
+	if s.cfg.Console.Listen != "" {
+		part("console", s.console().Run)
 	}
+	part("events", s.watchEvents)
+	defer context.AfterFunc(sharing, func() { s.stopping.Store(true) })()
 	err := s.replica.Run(sharing)
 	stopAround()
 	wg.Wait()
@@ -101,6 +108,7 @@ func (s *service) run(ctx context.Context) error {
 // anybody is called, and then each second; and it removes what is old.
 func (s *service) keepState(ctx context.Context, t *owner.Term) error {
 	defer s.dismiss()
+	defer s.figures.keep(t)()
 	for {
 		err := s.pass(ctx)
 		if err == nil {
@@ -135,7 +143,7 @@ func (s *service) keepState(ctx context.Context, t *owner.Term) error {
 func excused(ctx context.Context, t *owner.Term, err error) error {
 	for err != nil && t.Held() != nil {
 		if sleep(ctx, 100*time.Millisecond) != nil {
-			return nil
+			return nil //nolint:nilerr // the end is no failure
 		}
 	}
 	return err
@@ -167,6 +175,7 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 	}
 	s.hire(ac, engine)
 	defer s.fire(ac)
+	defer s.figures.own(ac.Name, t)()
 	if known, err := s.switches(ctx, engine); err != nil || !known {
 		return err
 	}
@@ -209,8 +218,12 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 // of its lanes' queues; nil if ctx ends before.
 func (s *service) engineFor(ctx context.Context, ac config.Account, t *owner.Term) (*consumer.Engine, error) {
 	ec := consumer.Config{
-		Ledger: s.ledger, Outbox: s.broker, Switch: s.broker, Catalog: s.cfg.Catalog, Register: s.register,
+		Ledger: s.ledger, Outbox: s.broker, Stream: s.broker, Switch: s.broker, Catalog: s.cfg.Catalog, Register: s.register,
 		Fence: t.Held, Room: s.room.lacking, Clock: s.clock, Keep: s.cfg.Ledger.Keep,
+		Observer: s.observers(),
+	}
+	if s.tracing != nil {
+		ec.Traceparent = s.tracing.Traceparent
 	}
 	if s.cfg.Broker != nil {
 		ec.Heartbeat = s.cfg.Broker.AckWait / 4
@@ -223,6 +236,14 @@ func (s *service) engineFor(ctx context.Context, ac config.Account, t *owner.Ter
 	}
 	ec.Accounts = []consumer.AccountConfig{account}
 	return consumer.New(s.lg, ec)
+}
+
+// observers are those who hear what the engines do.
+func (s *service) observers() consumer.Observer {
+	if s.tracing == nil {
+		return consumer.Observers{s.figures, journal.New(s.lg, nil)}
+	}
+	return consumer.Observers{s.figures, journal.New(s.lg, s.tracing.TraceID), s.tracing}
 }
 
 // switches obeys the pauses and gates as they are now, and reports whether they
@@ -263,14 +284,14 @@ func learn[T any](ctx context.Context, lg zerolog.Logger, what string, ask func(
 	for {
 		told, err := ask(ctx)
 		if err == nil || ctx.Err() != nil {
-			return told, nil
+			return told, nil //nolint:nilerr // callers ask ctx
 		}
 		if !broker.Away(err) {
 			return told, fmt.Errorf("read the %s: %w", what, err)
 		}
 		lg.Warn().Err(err).Msg("the " + what + " are not known yet; nothing is sent before")
 		if sleep(ctx, startRetry) != nil {
-			return told, nil
+			return told, nil //nolint:nilerr // as above
 		}
 	}
 }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,26 +23,36 @@ type serveCmd struct {
 
 // Run runs the lanes until the process is asked to stop. Asked again, it ends at
 // once.
-func (c *serveCmd) Run(a *app) (err error) {
+func (c *serveCmd) Run(a *app) error {
 	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
+	a.lg = adjustable(a.stderr, a.flags.LogFormat, a.level, a.getenv)
 	again, forget := askedAgain()
 	defer forget()
-	s, err := startPatiently(a.ctx, a.lg, cfg, c.Hold)
-	if err != nil && a.ctx.Err() != nil {
-		return fmt.Errorf("interrupted before the lanes ran: %w", a.ctx.Err())
-	}
-	if err != nil {
-		return err
-	}
+	defer a.watchLevel()()
+	return withAdmin(a.ctx, cfg.Admin, func(ctx context.Context, adm *admin) error {
+		s, err := startPatiently(ctx, a.lg, cfg, c.Hold)
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("interrupted before the lanes ran: %w", context.Cause(ctx))
+		}
+		if err != nil {
+			return err
+		}
+		adm.show(s)
+		return c.serve(ctx, a, s, again)
+	})
+}
+
+// serve runs the lanes until ctx ends, or at once when it is asked again.
+func (c *serveCmd) serve(ctx context.Context, a *app, s *service, again <-chan struct{}) (err error) {
 	if s.embedded != nil {
-		a.lg.Info().Str("url", s.embedded.URL()).Str("dir", cfg.Embedded.Dir).Msg("embedded broker is up")
+		a.lg.Info().Str("url", s.embedded.URL()).Str("dir", s.cfg.Embedded.Dir).Msg("embedded broker is up")
 	}
 	a.lg.Info().Strs("lanes", s.lanes()).Msg("serving")
 	done := make(chan error, 1)
-	go func() { done <- errors.Join(s.run(a.ctx), s.close()) }()
+	go func() { done <- errors.Join(s.run(ctx), s.close()) }()
 	select {
 	case err = <-done:
 		a.lg.Info().Msg("stopped")
@@ -52,6 +60,20 @@ func (c *serveCmd) Run(a *app) (err error) {
 	case <-again: // the lease runs out by itself
 		a.lg.Warn().Int("claimed", s.claimed()).Msg("stopped at once, as asked for the second time; events that were claimed, and whose answer is not written down, will be in doubt")
 		return fmt.Errorf("stopped at once: %w", context.Canceled)
+	}
+}
+
+// watchLevel changes the log's level as signals ask, until the returned function ends
+// that.
+func (a *app) watchLevel() (end func()) {
+	signals, more, forget := levelSignals()
+	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { a.level.obey(ctx, a.lg, signals, more) })
+	return func() {
+		forget()
+		stop()
+		wg.Wait()
 	}
 }
 
@@ -97,40 +119,4 @@ func startPatiently(ctx context.Context, lg zerolog.Logger, cfg *config.Config, 
 		case <-time.After(startRetry):
 		}
 	}
-}
-
-// serveAdmin answers health checks until ctx ends. It shows no personal data.
-func serveAdmin(ctx context.Context, listen string, ready func() error) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { health(w, ready()) })
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", listen)
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// health answers with a small JSON body, or a problem document.
-func health(w http.ResponseWriter, err error) {
-	if err == nil {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]string{"status": "ok"})
-		return
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"type": "about:blank", "title": "Not ready", "status": http.StatusServiceUnavailable, "detail": err.Error(),
-	})
 }

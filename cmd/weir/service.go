@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,23 +21,29 @@ import (
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/oration"
 	"github.com/weirhq/weir/internal/owner"
+	"github.com/weirhq/weir/internal/tracing"
 	"github.com/weirhq/weir/ratelimiter"
 )
 
 // service is a running weir: the broker, this process's part among the replicas,
 // and the engines of the accounts that it owns.
 type service struct {
-	lg        zerolog.Logger
-	cfg       *config.Config
-	embedded  *broker.Embedded // nil with a broker of the user's own
-	broker    *broker.Broker
-	ledger    *ledger.Ledger
-	register  *register.Register
-	replica   *owner.Replica
-	providers map[string]consumer.Provider // by lane
-	lost      chan guard.Finding           // what a write showed
-	room      room
-	clock     *consumer.Clock
+	tracing    *tracing.Tracing // nil: off
+	lg         zerolog.Logger
+	cfg        *config.Config
+	embedded   *broker.Embedded // nil with a broker of the user's own
+	broker     *broker.Broker
+	ledger     *ledger.Ledger
+	register   *register.Register
+	replica    *owner.Replica
+	providers  map[string]consumer.Provider // by lane
+	lost       chan guard.Finding           // what a write showed
+	room       room
+	clock      *consumer.Clock
+	figures    *figures
+	stopping   atomic.Bool           // no more events are to be brought here
+	doorstep   atomic.Pointer[error] // why no event can be stored; nil: it can
+	eventsPoll time.Duration         // how often that is looked at
 
 	atGate   func() // for tests: between the comparison and its acceptance
 	atSwitch func() // for tests: between the reading of the gates and its effect
@@ -52,16 +59,19 @@ type service struct {
 }
 
 func newService(lg zerolog.Logger, cfg *config.Config) *service {
-	return &service{
-		lg: lg, cfg: cfg, clock: &consumer.Clock{}, lost: make(chan guard.Finding, 1),
+	s := &service{
+		lg: lg, cfg: cfg, clock: &consumer.Clock{}, eventsPoll: eventsPoll, lost: make(chan guard.Finding, 1),
 		providers: make(map[string]consumer.Provider), engines: make(map[string]*consumer.Engine),
 	}
+	s.figures = newFigures(cfg, s.snapshot)
+	s.tracing = newTracing(lg, cfg)
+	return s
 }
 
 // startBroker starts or finds the broker, with its streams in place. The ledger
 // is made first: its room is reserved before anything else can take it.
 func startBroker(ctx context.Context, lg zerolog.Logger, cfg *config.Config) (s *service, err error) {
-	s = newService(lg, cfg)
+	s = newService(lg, cfg)  //nolint:contextcheck // nothing is connected yet
 	defer func(s *service) { // of its own: a failing return sets the result to nil
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -170,8 +180,8 @@ func (s *service) account(ctx context.Context, ac config.Account) (consumer.Acco
 		out.Lanes = append(out.Lanes, consumer.LaneConfig{
 			Name: lc.Name, Label: lc.Label, Weight: lc.Weight, Batch: lc.Batch,
 			MaxEvent: int(lc.MaxEvent), DoubtLimit: lc.DoubtLimit,
-			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, Fresh: lc.ExpireAfter, JoinToken: lc.JoinToken, Dry: !lc.Send,
-			Routes: lc.Routes, Contact: rules, Channels: lc.Channels,
+			Resend: lc.Doubt == config.Resend, Attempts: lc.Attempts, Fresh: lc.ExpireAfter, JoinToken: lc.JoinToken, Dry: !lc.Send, Hooked: lc.Webhook.Secret != "",
+			Routes: lc.Routes, Contact: rules, Redials: redials(lc.Contact), Channels: lc.Channels,
 			High: queues.High, Events: queues.Events, Due: queues.Due,
 		})
 	}
@@ -311,12 +321,6 @@ func (s *service) prune(ctx context.Context, lane string, now time.Time) error {
 		s.lg.Info().Str("lane", lane).Int("entries", n).Msg("old entries of the ledger removed")
 	}
 	return err
-}
-
-// ready reports whether the service may send, on every lane, has room for new
-// events, and can rely on the time of day.
-func (s *service) ready() error {
-	return errors.Join(s.replica.Held(), s.room.lacking(), s.clock.Trusted(), s.heldError())
 }
 
 // observe enters a look at the broker's clock.

@@ -19,7 +19,10 @@ import (
 
 // simulateCmd is weir simulate: both providers behind one address.
 type simulateCmd struct {
-	Listen       string        `default:"127.0.0.1:8077" placeholder:"ADDRESS" help:"Loopback address (${default})."`
+	Listen       string        `default:"127.0.0.1:8077" placeholder:"ADDRESS" help:"Loopback address, or any with --tls (${default})."`
+	TLS          string        `name:"tls" type:"path" placeholder:"DIR" help:"Serve https. The certificate is made in this folder; simulator.pem there is what clients must trust."`
+	TLSName      []string      `name:"tls-name" default:"localhost,127.0.0.1" placeholder:"NAME" help:"Names and IP addresses that the certificate is for (${default})."`
+	Alive        bool          `help:"Start nothing: ask whether the simulator at --listen answers."`
 	Limit        int           `default:"20" help:"Slots of the Oration workspace (${default})."`
 	CallLimit    int           `default:"10" help:"Telephone calls at once of the Anyreach organization (${default})."`
 	Scale        float64       `default:"20" help:"How many times faster than life conversations run (${default})."`
@@ -57,6 +60,9 @@ func webhooksTo(url, word string) simulator.Webhooks {
 
 // Run serves the simulated provider until the process is asked to stop.
 func (c *simulateCmd) Run(a *app) (err error) {
+	if c.Alive {
+		return c.ask(a)
+	}
 	if c.Log == "" {
 		return c.serve(a, nil)
 	}
@@ -77,12 +83,21 @@ func (c *simulateCmd) serve(a *app, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ln, err := listenLoopback(a.ctx, c.Listen)
+	cert, err := c.certificate()
 	if err != nil {
 		return err
 	}
-	c.introduce(a, sims, ln.Addr())
-	if err := group.Serve(a.ctx, ln); err != nil {
+	ln, err := listen(a.ctx, c.Listen, cert != nil)
+	if err != nil {
+		return err
+	}
+	c.introduce(a, sims, c.base(ln.Addr()))
+	if cert == nil {
+		err = group.Serve(a.ctx, ln)
+	} else {
+		err = group.ServeTLS(a.ctx, ln, *cert)
+	}
+	if err != nil {
 		return err
 	}
 	return a.printBalance(sims)
@@ -102,15 +117,15 @@ func (c *simulateCmd) providers(a *app, log io.Writer) ([]*simulator.Simulator, 
 	return []*simulator.Simulator{oration, anyreach}, cmp.Or(errOration, errAnyreach)
 }
 
-// listenLoopback listens, and refuses before it does so an address that others
-// could reach: the simulator's credentials protect nothing.
-func listenLoopback(ctx context.Context, address string) (net.Listener, error) {
+// listen listens, and refuses before it does so an address that others could
+// reach, unless open: the simulator's credentials protect nothing.
+func listen(ctx context.Context, address string, open bool) (net.Listener, error) {
 	addr, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--listen: %w", err)}
 	}
-	if !addr.IP.IsLoopback() {
-		return nil, usageError{fmt.Errorf("--listen: %s is not a loopback address; use 127.0.0.1:%d", address, addr.Port)}
+	if !addr.IP.IsLoopback() && !open {
+		return nil, usageError{fmt.Errorf("--listen: %s is not a loopback address; use 127.0.0.1:%d, or --tls too where nobody else reaches it", address, addr.Port)}
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr.String())
@@ -122,7 +137,7 @@ func listenLoopback(ctx context.Context, address string) (net.Listener, error) {
 
 // introduce says how to use the simulator: beside the result, so that JSON
 // output stays one document.
-func (c *simulateCmd) introduce(a *app, sims []*simulator.Simulator, addr net.Addr) {
+func (c *simulateCmd) introduce(a *app, sims []*simulator.Simulator, url string) {
 	w := a.stdout
 	if a.flags.Output == "json" {
 		w = a.stderr
@@ -131,9 +146,9 @@ func (c *simulateCmd) introduce(a *app, sims []*simulator.Simulator, addr net.Ad
 	for _, s := range sims {
 		longest = max(longest, s.MaxCall())
 	}
-	fmt.Fprintf(w, "simulated providers on http://%s, conversations %v times faster than in life, faults: %s\n", addr, c.Scale, c.Faults)
-	fmt.Fprintf(w, "Oration, %d slots: in weir.yaml url: http://%s/api/v2, with any api_key and workspace_id\n", c.Limit, addr)
-	fmt.Fprintf(w, "Anyreach, %d calls at once: in weir.yaml url: http://%s, with any token\n", c.CallLimit, addr)
+	fmt.Fprintf(w, "simulated providers on %s, conversations %v times faster than in life, faults: %s\n", url, c.Scale, c.Faults)
+	fmt.Fprintf(w, "Oration, %d slots: in weir.yaml url: %s/api/v2, with any api_key and workspace_id\n", c.Limit, url)
+	fmt.Fprintf(w, "Anyreach, %d calls at once: in weir.yaml url: %s, with any token\n", c.CallLimit, url)
 	fmt.Fprintf(w, "the longest call takes %v at this scale: set max_call above it\n", longest.Round(time.Millisecond))
 	fmt.Fprintf(w, "stop it with Ctrl-C\n")
 }

@@ -4,15 +4,19 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirhq/weir/internal/simulator"
 )
 
-var listensOn = regexp.MustCompile(`url: (http://127\.0\.0\.1:\d+/api/v2)`)
+var listensOn = regexp.MustCompile(`url: (https?://[a-z0-9.]+:\d+/api/v2)`)
 
 // simulate runs weir simulate and returns the provider's URL, and a function
 // that ends it and returns what it printed.
@@ -107,6 +111,52 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
+// With a certificate it may be where others reach it, and weir calls it if the
+// folder is among those that have its roots of trust.
+func TestSimulateWithTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tlsDir := filepath.Join(dir, "tls")
+	url, stop := simulate(t, "--listen", "0.0.0.0:0", "--tls", tlsDir, "--scale", "0.01")
+	defer stop()
+	base := strings.TrimSuffix(url, "/api/v2")
+	if !strings.HasPrefix(url, "https://localhost:") {
+		t.Errorf("url: got %s, want https and the first name of the certificate", url)
+	}
+	port := base[strings.LastIndex(base, ":")+1:]
+	alive := []string{"simulate", "--alive", "--listen", "0.0.0.0:" + port}
+	if _, _, err := weir(t.Context(), nil, append(alive, "--tls", tlsDir)...); err != nil {
+		t.Errorf("alive: got %v, want no error", err)
+	}
+	other := filepath.Join(dir, "other")
+	if _, err := simulator.Certificate(other, []string{"localhost"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]string{
+		"certificate":                 append(slices.Clone(alive), "--tls", other),
+		"see that weir simulate runs": append(slices.Clone(alive), "--tls", dir),
+		"and not as weir simulate":    alive,
+	} {
+		if _, _, err := weir(t.Context(), nil, args...); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("alive %v: got error %v, want one with %q", args[4:], err, name)
+		}
+	}
+
+	file := filepath.Join(dir, "weir.yaml")
+	yaml := "embedded: {dir: store}\nlanes: [{name: acme, provider: oration, url: '" + url + "', auth: {bearer: {env: KEY}}, limit: 1, routes: [{type: lead.created, request: {agentId: 0f9e2f8a-df49-4c24-83a2-b9fd8d1f44a7, conversationType: telephony, toPhoneNumber: '${ data.phone }'}}]}]\n"
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{tlsDir: "answers and takes the credentials", other: "unknown authority"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "check", "-c", file)
+		cmd.Env = append(os.Environ(), asWeir+"=1", "KEY=k", "SSL_CERT_DIR="+dir)
+		out, _ := cmd.CombinedOutput() // what it comes to is in the text
+		if !strings.Contains(string(out), want) {
+			t.Errorf("weir check with SSL_CERT_DIR=%s: got no %q in:\n%s", dir, want, out)
+		}
+	}
+}
+
 func TestSimulateRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -115,6 +165,9 @@ func TestSimulateRefuses(t *testing.T) {
 		code       int
 	}{
 		{"a public address", "0.0.0.0:0 is not a loopback address", []string{"--listen", "0.0.0.0:0"}, 2},
+		{"no name", "--tls-name", []string{"--tls", "x", "--tls-name", ""}, 2},
+		{"a folder that cannot be", "name a folder that can be written", []string{"--tls", "/dev/null/x"}, 1},
+		{"nobody there", "no answer", []string{"--alive", "--listen", "127.0.0.1:1"}, 1},
 		{"no address", "--listen", []string{"--listen", "nowhere"}, 2},
 		{"a scale out of range", "scale", []string{"--scale", "0.0001"}, 2},
 		{"an unknown word", "--faults", []string{"--faults", "many"}, 2},

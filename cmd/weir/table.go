@@ -5,9 +5,9 @@ import (
 	"io"
 	"os"
 	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -93,11 +93,65 @@ func (c *lineCutter) flush() error {
 	return err
 }
 
-// cutLine shortens a line to width characters, the last one an ellipsis.
-func cutLine(line string, width int) string {
-	if utf8.RuneCountInString(line) <= width {
-		return line
+// tabulator draws a table with aligned columns, also where runes take two places
+// or none, which text/tabwriter does not know: it is given a stand-in for each
+// glyph, as many runes long as the glyph is wide.
+type tabulator struct {
+	w    io.Writer
+	rows bytes.Buffer
+}
+
+// standIn is the first of the private runes that stand in for glyphs; filler is the
+// second half of a wide one.
+const (
+	standIn  = 0xf0000
+	filler   = standIn - 1
+	mostKind = 0xfffd
+)
+
+// Write implements io.Writer.
+func (t *tabulator) Write(p []byte) (int, error) { return t.rows.Write(p) }
+
+// flush writes the table.
+func (t *tabulator) flush() error {
+	kinds, numbers := []string(nil), make(map[string]rune)
+	encode := func(g glyph) string {
+		if len(g.text) == 1 && g.text[0] < 0x80 {
+			return g.text
+		}
+		n, known := numbers[g.text]
+		if !known {
+			if len(kinds) >= mostKind {
+				return g.text
+			}
+			n = rune(len(kinds)) //nolint:gosec // below mostKind
+			numbers[g.text], kinds = n, append(kinds, g.text)
+		}
+		return string(standIn+n) + strings.Repeat(string(rune(filler)), max(g.width-1, 0))
 	}
-	runes := []rune(line)
-	return strings.TrimRight(string(runes[:max(width-1, 0)]), " ") + "…"
+	var drawn bytes.Buffer
+	tw := tabwriter.NewWriter(&drawn, 0, 0, 2, ' ', 0)
+	var line strings.Builder
+	for _, g := range glyphs(t.rows.String()) {
+		line.WriteString(encode(g))
+	}
+	if _, err := io.WriteString(tw, line.String()); err != nil {
+		return err
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range drawn.String() {
+		switch n := int(r) - standIn; {
+		case r == filler:
+		case n >= 0 && n < len(kinds):
+			out.WriteString(kinds[n])
+		default:
+			out.WriteRune(r)
+		}
+	}
+	t.rows.Reset()
+	_, err := io.WriteString(t.w, out.String())
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ type undeliveredListCmd struct {
 func (c *undeliveredListCmd) Run(a *app) error {
 	return a.atDesk(func(d *desk) error {
 		rows := []undeliveredRow{}
-		_, problems := d.undelivered(a, c.Lane, func(u broker.Undelivered) bool {
+		_, problems := d.undelivered(a.ctx, c.Lane, func(u broker.Undelivered) bool {
 			rows = append(rows, undeliveredOf(u))
 			return false
 		})
@@ -75,15 +76,18 @@ func (c *undeliveredListCmd) Run(a *app) error {
 					r.Lane, short(r.ID), or(r.Kind), or(r.EventID), when(r.First), when(r.Last), or(reason))
 			}
 		})
+		if err == nil && problems == nil && len(rows) == 0 && c.Lane != "" { // a lane that was removed may have some still
+			return d.checkLane(c.Lane)
+		}
 		return errors.Join(err, problems)
 	})
 }
 
 // undelivered returns those that are taken. What cannot be read is an error beside
 // them.
-func (d *desk) undelivered(a *app, lane string, take func(broker.Undelivered) bool) (taken []broker.Undelivered, problems error) {
+func (d *desk) undelivered(ctx context.Context, lane string, take func(broker.Undelivered) bool) (taken []broker.Undelivered, problems error) {
 	var errs []error
-	for u, err := range d.broker.UndeliveredOutcomes(a.ctx, lane) {
+	for u, err := range d.broker.UndeliveredOutcomes(ctx, lane) {
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -108,7 +112,7 @@ func (c undeliveredChoice) choose(a *app, d *desk, question, past string) ([]bro
 		return nil, usageError{errors.New("which outcomes? either name some (see weir undelivered list), or give --all")}
 	}
 	found := make(map[string]int)
-	all, err := d.undelivered(a, c.Lane, func(u broker.Undelivered) bool {
+	all, err := d.undelivered(a.ctx, c.Lane, func(u broker.Undelivered) bool {
 		for _, word := range c.Outcomes {
 			if namesOutcome(u, word) {
 				found[word]++
@@ -205,16 +209,22 @@ func (c *undeliveredSendCmd) Run(a *app) error {
 	}
 	return a.atDesk(func(d *desk) error {
 		return c.act(a, d, "Have %d outcomes sent again?", "sent", func(u broker.Undelivered) (string, error) {
-			err := d.broker.OrderUndelivered(a.ctx, u, by.By)
-			if errors.Is(err, consumer.ErrConflict) {
-				return "changed meanwhile; look again", nil
-			}
-			if errors.Is(err, broker.ErrFull) {
-				return "", fmt.Errorf("%w: an order needs a little room too; remove one that is not needed (weir undelivered drop)", err)
-			}
-			return "will be sent again", err
+			_, result, err := d.sendUndelivered(a.ctx, u, by.By)
+			return result, err
 		})
 	})
+}
+
+// sendUndelivered orders one to be sent again, and says what became of that.
+func (d *desk) sendUndelivered(ctx context.Context, u broker.Undelivered, by string) (ordered bool, result string, err error) {
+	err = d.broker.OrderUndelivered(ctx, u, by)
+	switch {
+	case errors.Is(err, consumer.ErrConflict):
+		return false, "changed meanwhile; look again", nil
+	case errors.Is(err, broker.ErrFull):
+		return false, "", fmt.Errorf("%w: an order needs a little room too; remove one that is not needed (weir undelivered drop)", err)
+	}
+	return err == nil, "will be sent again", err
 }
 
 // undeliveredDropCmd is weir undelivered drop.

@@ -187,7 +187,7 @@ func learned(t *testing.T, err, is error) {
 		t.Error("got no error")
 	}
 	for _, known := range []error{consumer.ErrNotFound, consumer.ErrUnauthorized} {
-		if errors.Is(err, known) != (is == known) {
+		if errors.Is(err, known) != errors.Is(is, known) {
 			t.Errorf("got error %v, want %v", err, is)
 		}
 	}

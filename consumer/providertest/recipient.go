@@ -30,8 +30,8 @@ func (h Harness) prepareRecipient(t *testing.T) {
 			t.Errorf("request %d: got no field of the recipient, want its name", i)
 		}
 		d, dials := x.Client.(consumer.Dialer)
-		if field := ""; dials {
-			if field = d.Dials(r); field != "" && r[field] != nil {
+		if dials {
+			if field := d.Dials(r); field != "" && r[field] != nil {
 				x.dialled(t, i, r, field)
 			} else if to.Number != "" {
 				t.Errorf("request %d: a number is called, and Dials does not name its field", i)

@@ -53,7 +53,7 @@ func (g *gate) shut() bool {
 func (g *gate) refusal() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.denied == errShut {
+	if errors.Is(g.denied, errShut) {
 		return nil
 	}
 	return g.denied

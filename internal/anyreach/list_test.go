@@ -103,7 +103,7 @@ func entries(n, share int, step time.Duration) []entry {
 func mixed() []entry {
 	var out []entry
 	for i := range 290 {
-		out = append(out, entry{fmt.Sprintf("c-%d", i), noon.Add([]time.Duration{1500, 1000, 0, -1000}[i/90] * time.Millisecond)})
+		out = append(out, entry{fmt.Sprintf("c-%d", i), noon.Add([]time.Duration{1500 * time.Millisecond, time.Second, 0, -time.Second}[i/90])})
 	}
 	return out
 }

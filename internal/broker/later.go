@@ -44,7 +44,7 @@ func (b *Broker) postpone(ctx context.Context, p consumer.Postponed) error {
 	if err != nil {
 		return err
 	}
-	if info.State.Bytes+uint64(len(p.Data)) > uint64(b.cfg.Room.Later) {
+	if info.State.Bytes+uint64(len(p.Data)) > uint64(b.cfg.Room.Later) { //nolint:gosec // above 0, by default
 		return fmt.Errorf("%s: %w", StreamLater, ErrFull)
 	}
 	subject := laterSubject(p.Lane, p.Intent)

@@ -265,30 +265,36 @@ func (b *Broker) OldLetters(ctx context.Context, lane string, before time.Time) 
 	}
 }
 
-// walk yields a stream's messages on a subject from a sequence on, each as its
-// leader has it, until the leader has no more.
+// walk yields a stream's messages on a subject from a sequence on, until its leader
+// has no more.
 func (b *Broker) walk(ctx context.Context, stream, filter string, from uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		s, err := b.stream(ctx, stream)
-		for next := from; err == nil; {
-			var m *jetstream.RawStreamMsg
-			err = retry(ctx, budget, func(ctx context.Context) error {
-				var err error
-				m, err = s.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-				return err
-			})
+		for {
+			m, err := b.next(ctx, stream, filter, from)
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
 			}
-			if err == nil {
-				if !yield(m, nil) {
-					return
-				}
-				next = m.Sequence + 1
+			if !yield(m, err) || err != nil {
+				return
 			}
+			from = m.Sequence + 1
 		}
-		yield(nil, err)
 	}
+}
+
+// next asks a stream's leader for the first message on a subject at or behind a
+// sequence.
+func (b *Broker) next(ctx context.Context, stream, filter string, from uint64) (*jetstream.RawStreamMsg, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	var m *jetstream.RawStreamMsg
+	err = retry(ctx, budget, func(ctx context.Context) (err error) {
+		m, err = s.GetMsg(ctx, max(from, 1), jetstream.WithGetMsgSubject(filter))
+		return err
+	})
+	return m, err
 }
 
 // Letter returns one letter, or ErrNoLetter.

@@ -25,5 +25,5 @@ func freeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return 0, err
 	}
-	return int64(min(uint64(fs.Bavail)*uint64(fs.Bsize), 1<<62)), nil
+	return int64(min(uint64(fs.Bavail)*uint64(fs.Bsize), 1<<62)), nil //nolint:gosec,unconvert // bounded; their types differ between systems
 }

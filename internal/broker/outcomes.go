@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,66 +41,20 @@ func (b *Broker) OutcomesEnd(ctx context.Context) (created time.Time, last uint6
 }
 
 // NextOutcome returns a lane's first outcome at or behind a sequence, nil if there is
-// none. It asks the stream's leader: another copy may lag behind.
+// none.
 func (b *Broker) NextOutcome(ctx context.Context, lane string, from uint64) (*StoredOutcome, error) {
 	if err := checkLane(lane); err != nil {
 		return nil, fmt.Errorf("next outcome: %w", err)
 	}
-	request, err := json.Marshal(map[string]any{"seq": max(from, 1), "next_by_subj": outcomesSubject(lane, "*")})
-	if err != nil {
-		return nil, fmt.Errorf("next outcome: %w", err)
+	m, err := b.next(ctx, StreamOutcomes, outcomesSubject(lane, "*"), from)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
 	}
-	var found *StoredOutcome
-	err = retry(ctx, budget, func(ctx context.Context) error {
-		found = nil
-		m, err := b.nc.RequestWithContext(ctx, b.api("STREAM.MSG.GET."+StreamOutcomes), request)
-		if err != nil {
-			return err
-		}
-		found, err = readOutcome(m)
-		return err
-	})
 	if err != nil {
 		return nil, fmt.Errorf("next outcome of lane %s: %w", lane, err)
 	}
-	return found, nil
-}
-
-// api returns the subject of a request to JetStream.
-func (b *Broker) api(request string) string {
-	if b.cfg.Domain != "" {
-		return "$JS." + b.cfg.Domain + ".API." + request
-	}
-	return "$JS.API." + request
-}
-
-// noMessage is the broker's code for a message that is not there.
-const noMessage jetstream.ErrorCode = 10037
-
-func readOutcome(m *nats.Msg) (*StoredOutcome, error) {
-	var answer struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message *struct {
-			Subject string    `json:"subject"`
-			Seq     uint64    `json:"seq"`
-			Data    []byte    `json:"data"`
-			Time    time.Time `json:"time"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return nil, err
-	}
-	switch {
-	case answer.Error != nil && answer.Error.ErrorCode == noMessage:
-		return nil, nil
-	case answer.Error != nil:
-		return nil, answer.Error
-	case answer.Message == nil:
-		return nil, errors.New("the broker's answer has no message")
-	}
-	got := answer.Message
 	return &StoredOutcome{
-		Sequence: got.Seq, Published: got.Time, Kind: got.Subject[strings.LastIndexByte(got.Subject, '.')+1:], Body: got.Data,
+		Sequence: m.Sequence, Published: m.Time, Kind: m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], Body: m.Data,
 	}, nil
 }
 

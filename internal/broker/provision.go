@@ -29,19 +29,21 @@ const (
 	markerAge = time.Minute
 )
 
-// plans are the streams as they must be.
+// plans are the streams as they must be. None allows direct gets, which any copy
+// answers, also one that lags behind: that a message is not there is believed of the
+// leader alone.
 func (b *Broker) plans() []jetstream.StreamConfig {
 	plans := []jetstream.StreamConfig{{
 		Name: StreamEvents, Subjects: []string{"weir.events.*", "weir.events.*.high"}, // no others: nobody would read them
 		Description: "Weir: events to come",
 		Discard:     jetstream.DiscardNew, DiscardNewPerSubject: true,
 		MaxMsgsPerSubject: b.cfg.LaneQuota, MaxBytes: b.cfg.Room.Events,
-		Duplicates: 2 * time.Minute, AllowDirect: true,
+		Duplicates: 2 * time.Minute,
 	}, {
 		Name: StreamOutcomes, Subjects: []string{"weir.outcomes.>"},
 		Description: "Weir: what became of each event",
 		Discard:     jetstream.DiscardOld, MaxMsgsPerSubject: -1, MaxBytes: b.cfg.Room.Outcomes,
-		MaxAge: b.cfg.KeepOutcomes, Duplicates: 24 * time.Hour, AllowDirect: true,
+		MaxAge: b.cfg.KeepOutcomes, Duplicates: 24 * time.Hour,
 	}, {
 		Name: StreamDead, Subjects: []string{"weir.dead.>", "weir.doubt.>"},
 		Description: "Weir: dead letters and events in doubt",
@@ -85,9 +87,9 @@ func (b *Broker) plans() []jetstream.StreamConfig {
 // Provision creates the streams that are missing and checks those that exist.
 // A setting that would break a promise is an error that names stream and field;
 // all of them are reported at once. Room, quota and how long outcomes are kept are
-// set to what the configuration says, but never below what is in use. An older Weir's WEIR_EVENTS
-// takes no more subjects afterwards than it should; what they hold stays (see
-// Strays).
+// set to what the configuration says, but never below what is in use, and direct gets
+// are turned off. An older Weir's WEIR_EVENTS takes no more subjects afterwards than it
+// should; what they hold stays (see Strays).
 func (b *Broker) Provision(ctx context.Context) error {
 	var errs []error
 	for _, plan := range b.plans() {
@@ -161,7 +163,6 @@ func check(got, want jetstream.StreamConfig) error {
 	complain(want.Name != StreamOutcomes && got.MaxAge != want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
 	complain(got.Duplicates < want.Duplicates, "duplicate_window", got.Duplicates, want.Duplicates)
 	complain(want.Name != StreamEvents && got.MaxMsgsPerSubject != want.MaxMsgsPerSubject, "max_msgs_per_subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
-	complain(got.AllowDirect && !want.AllowDirect, "allow_direct", got.AllowDirect, want.AllowDirect)
 	complain(want.AllowMsgSchedules && !got.AllowMsgSchedules, "allow_msg_schedules", got.AllowMsgSchedules, want.AllowMsgSchedules)
 	complain(want.AllowMsgTTL && !got.AllowMsgTTL, "allow_msg_ttl", got.AllowMsgTTL, want.AllowMsgTTL)
 	complain(want.SubjectDeleteMarkerTTL > 0 && got.SubjectDeleteMarkerTTL <= 0, "subject_delete_marker_ttl", got.SubjectDeleteMarkerTTL, want.SubjectDeleteMarkerTTL)
@@ -180,13 +181,14 @@ func tooWide(cfg jetstream.StreamConfig) bool {
 	return cfg.Name == StreamEvents && slices.Equal(cfg.Subjects, []string{"weir.events.>"})
 }
 
-// resize sets room, quota and age of an existing stream, and narrows its subjects.
+// resize sets room, quota and age of an existing stream, narrows its subjects, and
+// turns direct gets off.
 // The broker would make room by dropping messages, so what is in use, and an eighth of head room, is never
 // given up: a stream that was full, and was given more, keeps it.
 func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.StreamConfig) error {
 	info := s.CachedInfo()
 	cfg := info.Config
-	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject && cfg.MaxAge == plan.MaxAge && !tooWide(cfg) {
+	if cfg.MaxBytes == plan.MaxBytes && cfg.MaxMsgsPerSubject == plan.MaxMsgsPerSubject && cfg.MaxAge == plan.MaxAge && !cfg.AllowDirect && !tooWide(cfg) {
 		return nil
 	}
 	if used := int64(min(info.State.Bytes, 1<<62)); plan.MaxBytes > 0 && used > plan.MaxBytes-plan.MaxBytes/8 {
@@ -205,6 +207,7 @@ func (b *Broker) resize(ctx context.Context, s jetstream.Stream, plan jetstream.
 		}
 	}
 	cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject, cfg.MaxAge = plan.Subjects, plan.MaxBytes, plan.MaxMsgsPerSubject, plan.MaxAge
+	cfg.AllowDirect = false
 	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
 		err = fmt.Errorf("set subjects to %v, max_bytes to %d, max_msgs_per_subject to %d and max_age to %v: %w", cfg.Subjects, cfg.MaxBytes, cfg.MaxMsgsPerSubject, cfg.MaxAge, err)
 		return b.explain(ctx, err, plan.MaxBytes-max(0, info.Config.MaxBytes))

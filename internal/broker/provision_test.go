@@ -124,6 +124,27 @@ func TestOutcomesAreKeptAsLongAsTheyAreToBe(t *testing.T) {
 	}
 }
 
+// TestNoDirectGets turns them off where an older Weir had allowed them: a copy that
+// lags behind would say that an event is gone.
+func TestNoDirectGets(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	b := connect(t, e, broker.Config{})
+	for _, stream := range []string{broker.StreamEvents, broker.StreamOutcomes} {
+		cfg := config(t, b, stream)
+		cfg.AllowDirect = true
+		if _, err := b.JetStream().UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connect(t, e, broker.Config{})
+	for s := range b.JetStream().ListStreams(t.Context()).Info() {
+		if s.Config.AllowDirect {
+			t.Errorf("stream %s: got direct gets allowed, want them off", s.Config.Name)
+		}
+	}
+}
+
 func config(t *testing.T, b *broker.Broker, stream string) jetstream.StreamConfig {
 	t.Helper()
 	s, err := b.JetStream().Stream(t.Context(), stream)

@@ -80,6 +80,17 @@ func transient(err error) bool {
 // in its cluster. It does not tell whether more are to come.
 const noPeers jetstream.ErrorCode = 10005
 
+// noLeader is the broker's code for a cluster, or a stream in it, without a leader: most
+// of the servers are away, or do not reach each other.
+const noLeader jetstream.ErrorCode = 10008
+
+// Leaderless reports whether an error says that the broker's servers have no leader,
+// so that they do nothing until they have elected one.
+func Leaderless(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && e.ErrorCode == noLeader
+}
+
 // Away reports whether an error of this package, or of another that works on the
 // same connection, says no more than that the broker cannot be reached, does not
 // answer or has not all of its servers: the same may succeed later. That a broker

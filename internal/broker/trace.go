@@ -164,7 +164,7 @@ func (b *Broker) Outcomes(ctx context.Context, lane, intent string, since time.T
 	var told []Told
 	left := info.NumPending
 	for n := 0; left > 0; {
-		batch, err := c.Fetch(500, jetstream.FetchMaxWait(time.Second))
+		batch, err := c.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(time.Second)) // more would wait for what is not there
 		if err != nil {
 			return told, fmt.Errorf("outcomes: %w", err)
 		}

@@ -197,26 +197,18 @@ const mostLooked = 64
 // OrderedUndelivered returns a lane's first copy at or behind a sequence that a
 // person ordered to be sent again, nil if there is none, and where to look next.
 func (b *Broker) OrderedUndelivered(ctx context.Context, lane string, from uint64) (u *Undelivered, next uint64, err error) {
-	s, err := b.stream(ctx, StreamUndelivered)
-	if err != nil {
-		return nil, from, err
-	}
 	next = max(from, 1)
-	for range mostLooked {
-		var m *jetstream.RawStreamMsg
-		err := retry(ctx, budget, func(ctx context.Context) (err error) {
-			m, err = s.GetMsg(ctx, next, jetstream.WithGetMsgSubject(undeliveredSubject(lane, "*")))
-			return err
-		})
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil, next, nil
-		}
+	looked := 0
+	for m, err := range b.walk(ctx, StreamUndelivered, undeliveredSubject(lane, "*"), next) {
 		if err != nil {
 			return nil, next, fmt.Errorf("look for ordered outcomes: %w", err)
 		}
 		next = m.Sequence + 1
 		if got, err := newUndelivered(m); err == nil && got.By != "" {
 			return &got, next, nil
+		}
+		if looked++; looked == mostLooked {
+			break
 		}
 	}
 	return nil, next, nil

@@ -110,18 +110,28 @@ func (d *decoder) base(path string, raw *string) {
 	switch {
 	case err != nil:
 		d.add(path, "must be a URL")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
-		d.add(path, "must be https, or http on loopback")
-	case u.Hostname() == "":
-		d.add(path, "must have a host")
-	case badPort(u):
-		d.add(path, "must have a port from 0 to 65535, or none")
+	case d.unsafe(path, u):
 	case u.User != nil:
 		d.add(path, "must not hold credentials: give them under auth")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		d.add(path, "must end with its path: no query and no fragment")
 	}
 	*raw = strings.TrimRight(*raw, "/")
+}
+
+// unsafe reports what is wrong with where a URL leads, and whether anything is.
+func (d *decoder) unsafe(path string, u *url.URL) bool {
+	switch {
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+		d.add(path, "must be https, or http on loopback")
+	case u.Hostname() == "":
+		d.add(path, "must have a host")
+	case badPort(u):
+		d.add(path, "must have a port from 0 to 65535, or none")
+	default:
+		return false
+	}
+	return true
 }
 
 func (d *decoder) oneOf(path, value string, words ...string) {

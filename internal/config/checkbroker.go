@@ -121,30 +121,33 @@ func (d *decoder) monitor(path, raw string) {
 
 func (d *decoder) checkEmbedded(e *Embedded) {
 	e.Dir = d.resolve(e.Dir)
-	d.listener("embedded.listen", e.Listen)
+	if host, ok := d.listener("embedded.listen", e.Listen, "127.0.0.1:4222"); ok && !loopback(host) {
+		d.add("embedded.listen", "must be a loopback address, such as 127.0.0.1:4222")
+	}
 }
 
 func (d *decoder) checkAdmin(a Admin) {
-	if a.Listen != "" {
-		d.listener("admin.listen", a.Listen)
+	if a.Listen == "" {
+		return
+	}
+	host, ok := d.listener("admin.listen", a.Listen, "127.0.0.1:8092")
+	if ok && !loopback(host) && !a.Open {
+		d.add("admin.listen", "can be reached by others: listen on 127.0.0.1, or give open: true too if they may ask for health and metrics without a token")
 	}
 }
 
-// listener checks an address to listen on: this version has no listener that
-// others than this machine may reach.
-func (d *decoder) listener(path, address string) {
+// listener checks the form of an address to listen on, and returns its host.
+func (d *decoder) listener(path, address, example string) (host string, ok bool) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		d.add(path, "must be an address with a port, such as 127.0.0.1:8092")
-		return
+		d.add(path, "must be an address with a port, such as %s", example)
+		return "", false
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		d.add(path, "must end in a port from 0 to 65535")
-		return
+		return "", false
 	}
-	if !loopback(host) {
-		d.add(path, "must be a loopback address, such as 127.0.0.1:8092")
-	}
+	return host, true
 }
 
 // badPort reports whether the URL has a port that cannot be.

@@ -37,12 +37,7 @@ func (d *decoder) checkGateway(g *Gateway, lanes []laneBlock) {
 		d.add("gateway.listen", "is missing")
 		return
 	}
-	host, port, err := net.SplitHostPort(g.Listen)
-	if _, number := strconv.ParseUint(port, 10, 16); err != nil || number != nil {
-		d.add("gateway.listen", "must be an address with a port, such as 127.0.0.1:8090")
-		return
-	}
-	if loopback(host) {
+	if d.private("gateway.listen", g.Listen, "127.0.0.1:8090") {
 		return
 	}
 	if !d.has("gateway.token") && !d.has("gateway.publishers") {
@@ -51,6 +46,17 @@ func (d *decoder) checkGateway(g *Gateway, lanes []laneBlock) {
 	if !d.has("gateway.tls.cert") && !g.BehindProxy {
 		d.add("gateway.listen", "can be reached by others: give tls too, or behind_proxy: true if TLS ends at a proxy")
 	}
+}
+
+// private checks an address to listen on, and reports whether there is no more to
+// ask: it is wrong, or this machine alone can reach it.
+func (d *decoder) private(path, address, example string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if _, number := strconv.ParseUint(port, 10, 16); err != nil || number != nil {
+		d.add(path, "must be an address with a port, such as %s", example)
+		return true
+	}
+	return loopback(host)
 }
 
 // mostOrigins bounds the origins of a publisher.

@@ -34,6 +34,7 @@ func (d *decoder) often(path string, c *Contact) {
 	if at := path + ".cool_down"; d.read(at) {
 		within(d, at, c.CoolDown, leastBack, mostCoolDown)
 	}
+	d.redial(path+".redial", c.Redial)
 	if len(c.Caps) > maxCaps {
 		d.add(path+".caps", "must have at most %d caps", maxCaps)
 	}

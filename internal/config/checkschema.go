@@ -49,7 +49,7 @@ func schemaErrors(err error) []*schema.SchemaError {
 		return []*schema.SchemaError{one}
 	}
 	var all []*schema.SchemaError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // as above
 		for _, e := range joined.Unwrap() {
 			all = append(all, schemaErrors(e)...)
 		}

@@ -8,14 +8,20 @@ import (
 
 // Config is a checked weir.yaml with all defaults filled in.
 type Config struct {
+	// File is where it was read from.
+	File string
 	// Broker is the NATS server to use; nil: the embedded one.
 	Broker *Broker
 	// Embedded is the broker inside the process; nil: Broker is given.
 	Embedded *Embedded
 	// Gateway is the listener for events and webhooks; its Listen is empty if there is none.
 	Gateway Gateway
+	// Console is the listener for operators; its Listen is empty if there is none.
+	Console Console
 	Admin   Admin
-	Ledger  Ledger
+	// Traces is where spans are sent; nil: nowhere.
+	Traces *Traces
+	Ledger Ledger
 	// Events, Dead and Outcomes say how long what is done is kept.
 	Events   Events
 	Dead     Dead
@@ -132,10 +138,24 @@ type Certificate struct {
 	Key  string `yaml:"key"`
 }
 
+// Console is the listener for the pages of operators.
+type Console struct {
+	// Listen is an address with a port. One that others than this machine may
+	// reach needs TLS or BehindProxy.
+	Listen string `yaml:"listen"`
+	// Token lets an operator in; it is required. It has 16 to 128 characters.
+	Token Token `yaml:"token"`
+	// BehindProxy says that TLS ends at a proxy before it; default false.
+	BehindProxy bool        `yaml:"behind_proxy"`
+	TLS         Certificate `yaml:"tls"`
+}
+
 // Admin is the listener for health and metrics.
 type Admin struct {
-	// Listen is a loopback address; empty: no listener.
+	// Listen is a loopback address, or any if Open; empty: no listener.
 	Listen string `yaml:"listen"`
+	// Open says that others may reach it; default false. It asks for no token.
+	Open bool `yaml:"open"`
 }
 
 // Ledger is what is remembered of events that are done.

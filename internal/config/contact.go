@@ -44,6 +44,8 @@ type Contact struct {
 	// CoolDown is the time after an answered conversation within which its person is
 	// not contacted, 1m to 696h; default 0: none.
 	CoolDown time.Duration `yaml:"cool_down"`
+	// Redial is when a call that nobody answered is made again; nil: never.
+	Redial *Redial `yaml:"redial"`
 	// Agreed is compiled from Consent; nil: none is asked for.
 	Agreed *schema.Condition `yaml:"-"`
 	// Where is compiled from Zone.
@@ -56,7 +58,7 @@ func (c *Contact) defaults() {
 
 // Counts reports whether contacts are counted.
 func (c *Contact) Counts() bool {
-	return c != nil && (c.Purpose != "" || c.Once > 0 || len(c.Caps) > 0 || c.CoolDown > 0)
+	return c != nil && (c.Purpose != "" || c.Once > 0 || len(c.Caps) > 0 || c.CoolDown > 0 || c.Redial != nil)
 }
 
 // Cap is the most contacts of one person within any time of that length.

@@ -165,7 +165,7 @@ func (d *decoder) plain(path string, n *yaml.Node) bool {
 
 func (d *decoder) pointer(path string, n *yaml.Node, v reflect.Value) {
 	elem := reflect.New(v.Type().Elem())
-	if b, ok := elem.Interface().(withDefaults); ok {
+	if b, ok := reflect.TypeAssert[withDefaults](elem); ok {
 		b.defaults()
 	}
 	d.into(path, n, elem.Elem())
@@ -180,7 +180,7 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
 		elem := v.Index(i)
-		if b, ok := elem.Addr().Interface().(withDefaults); ok {
+		if b, ok := reflect.TypeAssert[withDefaults](elem.Addr()); ok {
 			b.defaults()
 		}
 		at := path + "[" + strconv.Itoa(i) + "]"

@@ -51,6 +51,21 @@ func TestGatewayAndWebhook(t *testing.T) {
 	}
 }
 
+// The administrator's listener has no token, so that others reach it is said.
+func TestOpenAdmin(t *testing.T) {
+	t.Parallel()
+	for _, listen := range []string{"0.0.0.0:8092", ":8092", "weir.example:8092"} {
+		text := edit(t, small, "lanes:", "admin: {listen: '"+listen+"', open: true}\nlanes:")
+		cfg, err := config.Parse("weir.yaml", []byte(text), hookEnv)
+		if err != nil {
+			t.Fatalf("%s: %v", listen, err)
+		}
+		if want := (config.Admin{Listen: listen, Open: true}); cfg.Admin != want {
+			t.Errorf("admin: got %+v, want %+v", cfg.Admin, want)
+		}
+	}
+}
+
 // publisher is a gateway with one publisher.
 func publisher(more string) string {
 	return "gateway: {listen: '127.0.0.1:8090', publishers: [{name: crm, token: {env: HOOK}, " + more + "}]}"

@@ -23,6 +23,7 @@ type file struct {
 	Broker   *brokerBlock  `yaml:"broker"`
 	Embedded *Embedded     `yaml:"embedded"`
 	Gateway  *Gateway      `yaml:"gateway"`
+	Console  *Console      `yaml:"console"`
 	Admin    Admin         `yaml:"admin"`
 	Ledger   *Ledger       `yaml:"ledger"`
 	Events   *Events       `yaml:"events"`
@@ -30,6 +31,7 @@ type file struct {
 	Outcomes *ToldOutcomes `yaml:"outcomes"`
 	Blocks   *Blocks       `yaml:"do_not_contact"`
 	Schemas  []Schema      `yaml:"schemas"`
+	Traces   *Traces       `yaml:"traces"`
 	Accounts []Account     `yaml:"accounts"`
 	Lanes    []laneBlock   `yaml:"lanes"`
 }
@@ -108,6 +110,7 @@ func parse(name string, data []byte, getenv func(string) string, lookUp func(str
 		}
 	}
 	if len(d.found) == 0 {
+		cfg.File = name
 		return cfg, nil
 	}
 	found := d.found.sorted()
@@ -180,6 +183,8 @@ func (d *decoder) unreadable(err error) {
 func (d *decoder) assemble(f *file) *Config {
 	cfg := &Config{Admin: f.Admin}
 	d.checkAdmin(f.Admin)
+	d.checkTraces(f.Traces)
+	cfg.Traces = f.Traces
 	d.keeps(f, cfg)
 	if f.Blocks != nil {
 		d.checkBlocks(f.Blocks)
@@ -188,6 +193,10 @@ func (d *decoder) assemble(f *file) *Config {
 	if f.Gateway != nil {
 		d.checkGateway(f.Gateway, f.Lanes)
 		cfg.Gateway = *f.Gateway
+	}
+	if f.Console != nil {
+		d.checkConsole(f.Console, cfg.Gateway)
+		cfg.Console = *f.Console
 	}
 	switch {
 	case f.Broker != nil && f.Embedded != nil:

@@ -62,7 +62,7 @@ func parse(t *testing.T, text string) *config.Config {
 }
 
 // plain compares all but compiled routes, which only their package can.
-var plain = cmp.Options{cmpopts.IgnoreFields(config.Lane{}, "Routes", "Sources"), cmpopts.IgnoreFields(config.Config{}, "Catalog")}
+var plain = cmp.Options{cmpopts.IgnoreFields(config.Lane{}, "Routes", "Sources"), cmpopts.IgnoreFields(config.Config{}, "File", "Catalog")}
 
 // defaults are an account's settings as the smallest file leaves them.
 func defaults() config.Settings {
@@ -114,7 +114,7 @@ broker:
   replicas: 3
   ack_wait: 1m30s
   monitors: ["http://127.0.0.1:8222", "https://b.example/nats"]
-admin: {listen: "LocalHost:8092"}
+admin: {listen: "LocalHost:8092", open: true}
 ledger: {keep: 1000h}
 events: {keep: 96h}
 dead: {keep: 2000h}
@@ -151,7 +151,7 @@ lanes:
 			Password: "token-of-nats", Domain: "hub_1", Replicas: 3, AckWait: 90 * time.Second,
 			Monitors: []string{"http://127.0.0.1:8222", "https://b.example/nats"},
 		},
-		Admin:  config.Admin{Listen: "LocalHost:8092"},
+		Admin:  config.Admin{Listen: "LocalHost:8092", Open: true},
 		Ledger: config.Ledger{Keep: 1000 * time.Hour},
 		Events: config.Events{Keep: 96 * time.Hour}, Dead: config.Dead{Keep: 2000 * time.Hour}, Outcomes: config.ToldOutcomes{Keep: 200 * time.Hour},
 		Accounts: []config.Account{{

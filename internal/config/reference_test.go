@@ -34,10 +34,10 @@ func TestReferenceIsComplete(t *testing.T) {
 	const kept = "`events`, `dead`, `outcomes`: what is kept"
 	headings := map[string]string{
 		"file": "The file", "brokerBlock": "`broker`", "Broker": "`broker`", "TLS": "`broker.tls`", "System": "`broker.system`",
-		"Embedded": "`embedded`", "Gateway": "`gateway`", "Publisher": "`gateway.publishers`", "Certificate": "`gateway.tls`", "Webhook": "`webhook`", "CRM": "`crm`", "HMAC": "`crm.hmac`", "Outcomes": "`outcomes`", "Admin": "`admin`", "Ledger": "`ledger`", "Events": kept, "Dead": kept, "ToldOutcomes": kept, "Blocks": "`do_not_contact`", "Account": "`accounts`", "Settings": "An account's settings",
+		"Embedded": "`embedded`", "Gateway": "`gateway`", "Publisher": "`gateway.publishers`", "Certificate": "`gateway.tls`, `console.tls`", "Console": "`console`", "Webhook": "`webhook`", "CRM": "`crm`", "HMAC": "`crm.hmac`", "Outcomes": "`outcomes`", "Admin": "`admin`", "Ledger": "`ledger`", "Traces": "`traces`", "Header": "`traces.headers`", "Events": kept, "Dead": kept, "ToldOutcomes": kept, "Blocks": "`do_not_contact`", "Account": "`accounts`", "Settings": "An account's settings",
 		"Auth": "`auth`", "Pacing": "`pacing`", "Headers": "`headers`", "Breaker": "`breaker`",
 		"laneBlock": "`lanes`", "Lane": "`lanes`", "Schema": "`schemas`", "routeBlock": "`routes`",
-		"Contact": "`contact`", "Cap": "`contact.caps`", "Window": "`contact.windows`", "Holidays": "`contact.holidays`", "Numbers": "`contact.numbers`",
+		"Contact": "`contact`", "Cap": "`contact.caps`", "Redial": "`contact.redial`", "Window": "`contact.windows`", "Holidays": "`contact.holidays`", "Numbers": "`contact.numbers`",
 	}
 	want := map[string][]string{}
 	for block, keys := range config.Keys() {

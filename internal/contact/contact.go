@@ -126,7 +126,7 @@ func (r *Rules) Rule(e event.Event, to consumer.Recipient) (consumer.Rule, error
 			return nil, err
 		}
 		if !met {
-			return nil, never("The event does not say that this person agreed to be contacted (contact.consent).")
+			return nil, never(consumer.RuleConsent, "The event does not say that this person agreed to be contacted (contact.consent).")
 		}
 	}
 	if to.Number != "" {
@@ -187,6 +187,6 @@ func refuse(field, format string, args ...any) error {
 }
 
 // never returns that a rule forbids to contact this recipient.
-func never(format string, args ...any) error {
-	return &schema.Skip{Class: schema.ClassContact, Reason: fmt.Sprintf(format, args...)}
+func never(rule, format string, args ...any) error {
+	return &schema.Skip{Class: schema.ClassContact, Rule: rule, Reason: fmt.Sprintf(format, args...)}
 }

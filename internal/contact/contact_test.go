@@ -3,6 +3,7 @@ package contact_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ func said(t *testing.T, err error) (kind, reason string) {
 	if s, ok := errors.AsType[*schema.Skip](err); ok {
 		if s.Class != schema.ClassContact {
 			t.Errorf("got class %q, want %q", s.Class, schema.ClassContact)
+		}
+		if !slices.Contains([]string{consumer.RuleConsent, consumer.RuleNumber, consumer.RuleRegion}, s.Rule) {
+			t.Errorf("got rule %q, want the one that forbids it", s.Rule)
 		}
 		return "never", s.Reason
 	}

@@ -47,7 +47,7 @@ func (r *Rules) Number(field, text string) (string, error) {
 		return "", refuse(field, "The phone number %s is not in international form; it must look like +14155550123, or the lane must name its contact.region.", schema.MaskNumber(text))
 	}
 	if region != "" && phonenumbers.IsEmergencyNumber(text, region) {
-		return "", never("An emergency number is never called.")
+		return "", never(consumer.RuleNumber, "An emergency number is never called.")
 	}
 	number, err := phonenumbers.Parse(text, region)
 	if err != nil {
@@ -81,18 +81,18 @@ func (n Numbers) check(to consumer.Recipient) error {
 func special(number *phonenumbers.PhoneNumber) error {
 	if phonenumbers.IsValidNumber(number) {
 		if phonenumbers.GetNumberType(number) == phonenumbers.PREMIUM_RATE {
-			return never("A premium-rate number is never called.")
+			return never(consumer.RuleNumber, "A premium-rate number is never called.")
 		}
 		return nil
 	}
 	national := phonenumbers.GetNationalSignificantNumber(number)
 	for _, region := range phonenumbers.GetRegionCodesForCountryCode(int(number.GetCountryCode())) {
 		if phonenumbers.IsEmergencyNumber(national, region) {
-			return never("An emergency number is never called.")
+			return never(consumer.RuleNumber, "An emergency number is never called.")
 		}
 	}
 	if phonenumbers.IsValidShortNumber(number) {
-		return never("A short number is never called.")
+		return never(consumer.RuleNumber, "A short number is never called.")
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (n Numbers) checkRegion(number *phonenumbers.PhoneNumber) error {
 	}
 	for _, region := range regions {
 		if slices.Contains(n.Deny, region) || len(n.Allow) > 0 && !slices.Contains(n.Allow, region) {
-			return never("This lane does not call numbers of %s.", region)
+			return never(consumer.RuleRegion, "This lane does not call numbers of %s.", region)
 		}
 	}
 	return nil

@@ -49,6 +49,10 @@ func (p Person) In(data []byte, region string) bool {
 	return p.in(v, region)
 }
 
+// Is reports whether a text as a whole is the person's number or address. A lead's id
+// is none.
+func (p Person) Is(text, region string) bool { return p.is(text, region) }
+
 // in looks through a value. How deep one may be, the reader of events decides.
 func (p Person) in(v any, region string) bool {
 	switch v := v.(type) {

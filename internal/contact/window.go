@@ -53,14 +53,14 @@ func (s *times) Judge(intent string, now time.Time) consumer.Ruling {
 	}
 	opening, ok := s.next(now)
 	if !ok {
-		return consumer.Ruling{Verdict: consumer.ContactNever, Reason: fmt.Sprintf(
+		return consumer.Ruling{Verdict: consumer.ContactNever, Rule: consumer.RuleWindow, Reason: fmt.Sprintf(
 			"There is no time at which this person may be contacted: %s has no window open in the next %d days.", s.where(), int(horizon.Hours()/24))}
 	}
 	local := opening.In(s.zones[0])
 	return consumer.Ruling{
-		Verdict: consumer.ContactLater,
-		Until:   opening.Add(s.jitter(intent, opening)),
-		Reason:  fmt.Sprintf("outside the calling hours of %s; they open %s", s.where(), local.Format("Mon 2006-01-02 15:04 MST")),
+		Verdict: consumer.ContactLater, Rule: consumer.RuleWindow,
+		Until:  opening.Add(s.jitter(intent, opening)),
+		Reason: fmt.Sprintf("outside the calling hours of %s; they open %s", s.where(), local.Format("Mon 2006-01-02 15:04 MST")),
 	}
 }
 
@@ -84,7 +84,7 @@ func (s *times) jitter(intent string, opening time.Time) time.Duration {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(intent))
-	return time.Duration(h.Sum64() % uint64(room))
+	return time.Duration(h.Sum64() % uint64(room)) //nolint:gosec // below room, which is above 0
 }
 
 // open reports whether every zone has an open window.

@@ -65,6 +65,7 @@ type Config struct {
 	Timeout time.Duration                   // of one try
 	GiveUp  time.Duration
 	Poll    time.Duration // for what nothing hints at; default 1 s
+	Tried   func(Fault)   // hears of each answer, and returns at once; nil: nobody does
 	// Transport carries the requests; nil: one of its own.
 	Transport http.RoundTripper
 }
@@ -126,6 +127,9 @@ type answer struct {
 // New returns the deliverer of a lane. Nothing happens before Run.
 func New(lg zerolog.Logger, store Store, cfg Config) *Deliverer {
 	cfg.Poll = cmp.Or(cfg.Poll, pollEach)
+	if cfg.Tried == nil {
+		cfg.Tried = func(Fault) {}
+	}
 	return &Deliverer{
 		lg: lg.With().Str("lane", cfg.Lane).Logger(), cfg: cfg, store: store, post: newPoster(cfg),
 		answers: make(chan answer),
@@ -230,7 +234,7 @@ func (d *Deliverer) loop(ctx, sending context.Context, news <-chan struct{}) err
 // ended is err, unless it comes of the end.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that is what it is for
 	}
 	return err
 }
@@ -301,6 +305,7 @@ func (d *Deliverer) fill(ctx context.Context, it *item) (bool, error) {
 // take notes what a try has shown.
 func (d *Deliverer) take(ctx context.Context, a answer) error {
 	d.out--
+	d.cfg.Tried(a.Fault)
 	if a.order != nil {
 		d.obeyed(ctx, a)
 		return nil

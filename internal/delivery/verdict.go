@@ -19,6 +19,20 @@ const (
 	Gone            // 410: nothing is to be sent again
 )
 
+// String returns the fault's name in metrics.
+func (f Fault) String() string {
+	switch f {
+	case Delivered:
+		return "delivered"
+	case Own:
+		return "refused"
+	case Gone:
+		return "gone"
+	default:
+		return "endpoint"
+	}
+}
+
 // Verdict is what one try has shown.
 type Verdict struct {
 	Fault  Fault

@@ -63,16 +63,20 @@ type crm struct {
 	seals  *seals
 	bucket *bucket
 	work   chan struct{} // holds a token for each request at work
+
+	watcher Watcher
 }
 
-func newCRM(lg zerolog.Logger, lane string, cfg CRM, public string, door Door) *crm {
+func newCRM(lg zerolog.Logger, lane string, cfg CRM, all Config) *crm {
+	door := all.Door
 	c := &crm{
 		CRM: cfg, lg: lg, lane: lane, queue: door.Queue, wait: min(door.Patience, crmPatience),
 		seals: &seals{until: make(map[seal]time.Time)}, bucket: newBucket(crmRate, time.Now()), work: make(chan struct{}, mostAtWork),
+		watcher: all.Watcher,
 	}
 	switch {
 	case cfg.Kind == HubSpot:
-		c.lock = hubspotLock(cfg.App, public)
+		c.lock = hubspotLock(cfg.App, all.PublicURL)
 	case cfg.Kind == Pipedrive:
 		c.lock = basicLock(cfg.User, cfg.Password)
 	case cfg.HMAC != nil:
@@ -119,16 +123,16 @@ func (g *Gateway) crmHook(w http.ResponseWriter, r *http.Request) {
 	}
 	c := g.crms[lane]
 	got, bad := c.take(w, r)
-	lg := c.lg.Debug().Str("lane", lane).Str("crm", c.Kind)
 	if bad != nil {
+		level := zerolog.DebugLevel
 		if bad.Status != http.StatusMethodNotAllowed && bad.Status != http.StatusTooManyRequests {
-			lg = c.lg.Warn().Str("lane", lane).Str("crm", c.Kind)
+			level = zerolog.WarnLevel
 		}
-		lg.Int("status", bad.Status).Str("detail", bad.Detail).Msg("webhook of a crm refused")
+		c.lg.WithLevel(level).Str("lane", lane).Str("crm", c.Kind).Int("status", bad.Status).Str("detail", bad.Detail).Msg("webhook of a crm refused")
 		refuse(w, *bad)
 		return
 	}
-	lg.Int("notices", len(got.Events)).Msg("webhook of a crm taken")
+	c.lg.Debug().Str("lane", lane).Str("crm", c.Kind).Int("notices", len(got.Events)).Msg("webhook of a crm taken")
 	write(w, "application/json", got.Status, got)
 }
 
@@ -214,7 +218,8 @@ func (c *crm) publish(ctx context.Context, notices []notice) (taken, *problem) {
 // one stores what one notice tells. What the lane cannot use is stored all the
 // same: a CRM hears no refusal, and a dead letter can be sent again. What the lane
 // has no route for is not meant for it.
-func (c *crm) one(ctx context.Context, n notice) (receipt, *problem) {
+func (c *crm) one(ctx context.Context, n notice) (got receipt, bad *problem) {
+	defer func() { c.watcher.Taken(doorCRM, c.lane, resultOf(got, bad)) }()
 	switch {
 	case n.bad != nil:
 		return receipt{}, n.bad
@@ -222,7 +227,7 @@ func (c *crm) one(ctx context.Context, n notice) (receipt, *problem) {
 		n.skip = fmt.Sprintf("The lane has no route for %s.", schema.Cut(schema.Mask(n.event.Type()), 120))
 	}
 	if n.skip != "" {
-		return receipt{Status: http.StatusOK, Title: "Skipped", Detail: n.skip}, nil
+		return receipt{Status: http.StatusOK, Title: titleSkipped, Detail: n.skip}, nil
 	}
 	header, body, err := schema.Encode(n.event, schema.Structured)
 	if err != nil {

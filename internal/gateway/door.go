@@ -66,6 +66,7 @@ type Door struct {
 	Queue      Queue
 	Ledger     Ledger
 	Owner      Owner // of the lanes
+	List       List  // of those who must not be contacted; nil: nobody is blocked here
 
 	Patience time.Duration // an answer of Queue and Ledger is waited for so long, at most 10 s, the default
 }
@@ -75,11 +76,12 @@ type door struct {
 	lg         zerolog.Logger
 	cfg        Door
 	publishers []*publisher
+	watcher    Watcher
 }
 
-func newDoor(lg zerolog.Logger, cfg Door) *door {
-	d := &door{lg: lg, cfg: cfg}
-	for _, p := range cfg.Publishers {
+func newDoor(lg zerolog.Logger, all Config) *door {
+	d := &door{lg: lg, cfg: all.Door, watcher: all.Watcher}
+	for _, p := range all.Door.Publishers {
 		d.publishers = append(d.publishers, newPublisher(p, time.Now()))
 		d.renew(d.publishers[len(d.publishers)-1])
 	}
@@ -124,7 +126,7 @@ func rescue(lg zerolog.Logger, w http.ResponseWriter) {
 
 // refuse answers with a problem, and notes it.
 func (d *door) refuse(w http.ResponseWriter, p *publisher, bad problem) {
-	lg := d.lg.Debug()
+	lg := d.lg.Debug() //nolint:zerologlint // sent below
 	if p != nil {
 		lg = lg.Str("publisher", p.Name)
 	}
@@ -215,7 +217,8 @@ type receipt struct {
 }
 
 // take checks one event and publishes it. lane is empty if the address names none.
-func (d *door) take(ctx context.Context, p *publisher, lane string, m mode, h http.Header, body []byte) (receipt, *problem) {
+func (d *door) take(ctx context.Context, p *publisher, lane string, m mode, h http.Header, body []byte) (got receipt, bad *problem) {
+	defer func() { d.watcher.Taken(doorEvents, lane, resultOf(got, bad)) }()
 	parcel, err := open(m, h, body, d.maxEvent(p, lane))
 	if err == nil && lane == "" {
 		if lane, err = p.laneOf(parcel.event); err == nil && len(parcel.body) > d.maxEvent(p, lane) {

@@ -103,6 +103,9 @@ func open(m mode, h http.Header, body []byte, limit int) (parcel, error) {
 	if m == binary {
 		header, body, err = schema.Encode(ev, schema.Binary) // headers as NATS takes them
 	}
+	if trace := schema.TraceparentOf(ev, h); trace != "" && err == nil {
+		header["traceparent"] = []string{trace} // of the request, where the event says none
+	}
 	return parcel{ev, header, body}, err
 }
 

@@ -7,6 +7,7 @@
 //	DELETE  /events/<intent>[?lane=&at=]        withdraws one that was not sent
 //	DELETE  /events?source=&id=[&lane=]
 //	OPTIONS /events[/<lane>]                    the CloudEvents webhook handshake
+//	POST    /contacts/block, /contacts/allow    who must not be contacted, or may again
 //	POST    /hooks/provider/<lane>/<secret>     webhooks of the provider
 //	POST    /hooks/crm/<lane>/<secret>          webhooks of a CRM, which become events
 //
@@ -27,6 +28,13 @@
 // A replica needs no lane of its own for this: the door publishes and reads. A
 // crash leaves behind an event that is stored or is not; the publisher, who has
 // no answer, sends it again.
+//
+// # People
+//
+// A publisher's token blocks and allows people in its own lanes, and the gateway's
+// own everywhere. 200 and 201 mean that it is durable: it holds for each claim that
+// begins from then on. The same again changes nothing. Nobody is listed, and no
+// answer repeats a number.
 //
 // # Webhooks of CRMs
 //
@@ -109,6 +117,9 @@ type Config struct {
 	// its end.
 	PublicURL string
 
+	// Watcher hears what is answered, for metrics; nil: nobody does.
+	Watcher Watcher
+
 	Reading     time.Duration // a request may take to come in; default 15 s
 	Connections int           // that are served at one time; default 1,024
 }
@@ -132,6 +143,7 @@ type Gateway struct {
 func New(lg zerolog.Logger, ear Ear, cfg Config) *Gateway {
 	cfg.Reading = cmp.Or(cfg.Reading, 15*time.Second)
 	cfg.Connections = cmp.Or(cfg.Connections, 1024)
+	cfg.Watcher = watched(cfg.Watcher)
 	g := &Gateway{
 		lg: lg, ear: ear, cfg: cfg,
 		secrets: make(map[string][sha256.Size]byte), busy: make(chan struct{}, mostHooks),
@@ -146,11 +158,11 @@ func New(lg zerolog.Logger, ear Ear, cfg Config) *Gateway {
 	}
 	for lane, c := range cfg.CRMs {
 		if c.Secret != "" {
-			g.addresses[lane], g.crms[lane] = address(c.Secret), newCRM(lg, lane, c, cfg.PublicURL, cfg.Door)
+			g.addresses[lane], g.crms[lane] = address(c.Secret), newCRM(lg, lane, c, cfg)
 		}
 	}
 	if len(cfg.Door.Publishers) > 0 {
-		g.door = newDoor(lg, cfg.Door)
+		g.door = newDoor(lg, cfg)
 	}
 	return g
 }
@@ -158,7 +170,9 @@ func New(lg zerolog.Logger, ear Ear, cfg Config) *Gateway {
 // Handler returns all that the gateway serves.
 func (g *Gateway) Handler() http.Handler {
 	mux := g.routes()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(to http.ResponseWriter, r *http.Request) {
+		w := &visit{ResponseWriter: to, began: time.Now()}
+		defer func() { g.cfg.Watcher.Served(w.record(r)) }()
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -188,6 +202,10 @@ func (g *Gateway) routes() *http.ServeMux {
 	if g.door != nil {
 		mux.HandleFunc("/events", g.door.serve)
 		mux.HandleFunc("/events/{name}", g.door.serve)
+		if list := g.cfg.Door.List; list != nil {
+			mux.HandleFunc("/contacts/block", g.door.contacts(list.Block))
+			mux.HandleFunc("/contacts/allow", g.door.contacts(list.Allow))
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { nowhere(w) })
 	return mux
@@ -238,7 +256,7 @@ func (g *Gateway) knows(secrets map[string][sha256.Size]byte, lane, secret strin
 
 // reply tells the provider what became of its webhook.
 func (g *Gateway) reply(w http.ResponseWriter, lane string, err error) {
-	lg := g.lg.Debug().Str("lane", lane)
+	level := zerolog.DebugLevel
 	switch {
 	case err == nil:
 		accept(w, http.StatusOK, "done")
@@ -249,10 +267,10 @@ func (g *Gateway) reply(w http.ResponseWriter, lane string, err error) {
 	case errors.Is(err, consumer.ErrNoWebhook):
 		nowhere(w)
 	case errors.Is(err, consumer.ErrUnreadable):
-		lg = g.lg.Warn().Str("lane", lane)
+		level = zerolog.WarnLevel
 		refuse(w, problem{Status: http.StatusBadRequest, Title: "Not a webhook", Detail: "The body is none of this provider's webhooks."})
 	default:
 		refuse(w, later(http.StatusServiceUnavailable, "Not confirmed yet", "Send it again.", again))
 	}
-	lg.AnErr("result", err).Msg("webhook")
+	g.lg.WithLevel(level).Str("lane", lane).AnErr("result", err).Msg("webhook")
 }

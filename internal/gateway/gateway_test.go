@@ -252,7 +252,7 @@ func TestServeTLS(t *testing.T) {
 		gateway.Config{Secrets: map[string]schema.Secret{"acme": secret}, Cert: cert, Key: key})
 	ended := make(chan error, 1)
 	go func() { ended <- g.Serve(ctx, ln) }()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // its own certificate
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its own certificate
 	resp, err := client.Post("https://"+ln.Addr().String()+"/hooks/provider/acme/"+secret, "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)

@@ -105,8 +105,8 @@ func text(v any) string {
 }
 
 // notOf is the answer to a body that is none of a CRM's.
-func notOf(format string, args ...any) *problem {
-	return &problem{Status: http.StatusBadRequest, Title: "Not a webhook", Detail: fmt.Sprintf(format, args...)}
+func notOf(detail string) *problem {
+	return &problem{Status: http.StatusBadRequest, Title: "Not a webhook", Detail: detail}
 }
 
 // readJSON reads one value, with numbers as they are written.

@@ -21,6 +21,8 @@ type problem struct {
 	Pointer string    `json:"pointer,omitzero"` // RFC 6901: the place in the event
 	Events  []receipt `json:"events,omitzero"`  // of a batch, in its order
 
+	Contacts []contactReceipt `json:"contacts,omitzero"` // of a list of people, in its order
+
 	State consumer.State `json:"state,omitzero"` // of an event that cannot be withdrawn
 
 	retry time.Duration // Retry-After; 0: none

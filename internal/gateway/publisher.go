@@ -18,10 +18,13 @@ type Publisher struct {
 	Name string
 	// Tokens returns those that are valid now. It is asked once a second; after
 	// an error the ones before stay valid.
-	Tokens  func() ([]schema.Secret, error)
-	Lanes   []string // that it may feed and ask about
-	Rate    int      // events a second
-	Origins []string // DNS names that the webhook handshake lets in without a token
+	Tokens func() ([]schema.Secret, error)
+	Lanes  []string // that it may feed and ask about
+	// Everywhere says that it may also decide what holds in all lanes, and in those to
+	// come.
+	Everywhere bool
+	Rate       int      // events a second
+	Origins    []string // DNS names that the webhook handshake lets in without a token
 }
 
 // mostAtWork is how many requests of one publisher are worked on at one time: a
@@ -34,6 +37,7 @@ type publisher struct {
 
 	events *bucket
 	asks   *bucket       // questions have a rate of their own: who asks often can publish all the same
+	lists  *bucket       // people whom it blocks or allows
 	work   chan struct{} // holds a token for each request at work
 
 	mu     sync.Mutex
@@ -43,7 +47,7 @@ type publisher struct {
 
 func newPublisher(cfg Publisher, now time.Time) *publisher {
 	return &publisher{
-		Publisher: cfg, events: newBucket(cfg.Rate, now), asks: newBucket(cfg.Rate, now), work: make(chan struct{}, mostAtWork),
+		Publisher: cfg, events: newBucket(cfg.Rate, now), asks: newBucket(cfg.Rate, now), lists: newBucket(cfg.Rate, now), work: make(chan struct{}, mostAtWork),
 	}
 }
 

@@ -170,7 +170,7 @@ func (g *Guard) outcomes(ctx context.Context, lane string, known ids, since mark
 			Data consumer.OutcomeData `json:"data"`
 		}
 		if json.Unmarshal(m.data, &outcome) != nil || outcome.Data.Intent == "" {
-			return nil // not Weir's
+			return nil //nolint:nilerr // not Weir's
 		}
 		if g.forgotten(m.time) || !outcome.Time.IsZero() && g.forgotten(outcome.Time) {
 			return nil

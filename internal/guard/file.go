@@ -114,7 +114,7 @@ func (t *file) write(m mark) error {
 		return fmt.Errorf("the mark's file: %d bytes do not fit", len(text))
 	}
 	slot := make([]byte, slotHead+len(text))
-	binary.BigEndian.PutUint32(slot, uint32(len(text)))
+	binary.BigEndian.PutUint32(slot, uint32(len(text))) //nolint:gosec // a slot is short
 	binary.BigEndian.PutUint32(slot[4:], crc32.Checksum(text, checksums))
 	copy(slot[slotHead:], text)
 	if _, err := t.f.WriteAt(slot, t.next*slotSize); err != nil {

@@ -354,7 +354,7 @@ func (g *Guard) Remove(ctx context.Context, entries int, remove func() error) er
 	if err != nil {
 		return fmt.Errorf("guard: remove: %w", err)
 	}
-	g.follow(now, uint64(entries))
+	g.follow(now, uint64(entries)) //nolint:gosec // a count
 	if err := g.store(ctx, true); err != nil {
 		return fmt.Errorf("guard: remove: %w", err)
 	}

@@ -74,7 +74,7 @@ func (w *walk) bulk(ctx context.Context) error {
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
-		return nil //nolint:nilerr // the leader is asked instead
+		return nil // the leader is asked instead
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -84,7 +84,7 @@ func (w *walk) bulk(ctx context.Context) error {
 	for pending := c.CachedInfo().NumPending; pending > 0; {
 		batch, err := c.Fetch(int(min(pending, readBatch)), jetstream.FetchMaxWait(readWait))
 		if err != nil {
-			return nil //nolint:nilerr // as above
+			return nil // as above
 		}
 		if pending, err = w.batch(batch); err != nil {
 			return err

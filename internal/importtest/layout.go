@@ -13,9 +13,9 @@ const MaxLines = 600
 
 // allowedEntries lists what may lie at the top level, in order.
 var allowedEntries = []string{
-	".ci", ".editorconfig", ".gitignore",
+	".ci", ".dockerignore", ".editorconfig", ".env.example", ".github", ".gitignore", ".golangci.yml",
 	"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md",
-	"cmd", "consumer", "deploy", "docs", "examples", "go.mod", "go.sum", "internal",
+	"cmd", "consumer", "deploy", "docker-compose.yml", "docs", "examples", "go.mod", "go.sum", "internal",
 	"ratelimiter", "schema", "tools",
 }
 

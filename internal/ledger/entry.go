@@ -58,8 +58,14 @@ type entry struct {
 	Source string `json:"source,omitzero"`
 	ID     string `json:"id,omitzero"`
 	Type   string `json:"type,omitzero"`
+	Trace  string `json:"trace,omitzero"` // traceparent
 	Digest string `json:"digest,omitzero"`
 	Former string `json:"former,omitzero"` // digest
+
+	RedialOf string    `json:"redial_of,omitzero"` // an event's id
+	Redial   int       `json:"redial,omitzero"`
+	Next     string    `json:"next,omitzero"` // an event's id
+	NextAt   time.Time `json:"next_at,omitzero"`
 
 	Open         bool     `json:"open,omitzero"`
 	Foreign      bool     `json:"foreign,omitzero"`
@@ -75,6 +81,8 @@ type entry struct {
 	Class        string   `json:"class,omitzero"`
 	Reason       string   `json:"reason,omitzero"`
 
+	Forgotten time.Time `json:"forgotten,omitzero"`
+
 	First   time.Time `json:"first,omitzero"`
 	History []line    `json:"history,omitzero"`
 }
@@ -86,6 +94,7 @@ type line struct {
 	Claim  int            `json:"claim,omitzero"`
 	At     time.Time      `json:"at"`
 	By     string         `json:"by,omitzero"`
+	Cause  string         `json:"cause,omitzero"` // of a wait
 	Reason string         `json:"reason,omitzero"`
 }
 
@@ -128,11 +137,12 @@ func newEntry(in consumer.Intent, write string) entry {
 		V: format, Write: write, State: in.State,
 		N: in.N, Claims: in.Claims, Attempts: in.Attempts,
 		Nonce: in.Nonce, Claimed: in.Claimed.UTC(), NotBefore: in.NotBefore.UTC(),
-		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Digest: in.Digest,
+		Source: schema.Cut(in.Source, maxName), ID: schema.Cut(in.ID, maxName), Type: schema.Cut(in.Type, maxName), Trace: schema.Cut(in.Trace, maxCause), Digest: in.Digest,
 		Later: in.Later, Sequence: in.Sequence, Born: in.Born.UTC(), Former: in.Former, Open: in.Open, Foreign: in.Foreign, Doubted: in.Doubted, Channel: schema.Cut(in.Channel, maxCause),
 		Print: in.Print, Conversation: in.Conversation, Made: in.Made, Class: in.Class, Reason: schema.Cut(in.Reason, maxReason),
 		Greeting: schema.Cut(in.Session.Greeting, maxGreeting), Join: in.Session.Join.Reveal(),
-		First: in.First.UTC(),
+		Forgotten: in.Forgotten.UTC(), First: in.First.UTC(),
+		RedialOf: schema.Cut(in.RedialOf, maxName), Redial: in.Redial, Next: schema.Cut(in.Next, maxName), NextAt: in.NextAt.UTC(),
 	}
 	if len(e.Join) > maxJoin { // half a credential is none
 		e.Join = ""
@@ -145,7 +155,7 @@ func newEntry(in consumer.Intent, write string) entry {
 	for _, t := range in.History[max(0, len(in.History)-consumer.HistoryLimit):] {
 		e.History = append(e.History, line{
 			N: t.N, State: t.State, Claim: t.Claim, At: t.At.UTC(),
-			By: schema.Cut(t.By, maxLineReason), Reason: schema.Cut(t.Reason, maxLineReason),
+			By: schema.Cut(t.By, maxLineReason), Cause: schema.Cut(t.Cause, maxCause), Reason: schema.Cut(t.Reason, maxLineReason),
 		})
 	}
 	return e
@@ -212,18 +222,19 @@ func (e entry) intent(lane, key string) consumer.Intent {
 		Lane: lane, Key: key, State: e.State,
 		N: e.N, Claims: e.Claims, Attempts: e.Attempts, Waits: e.Waits,
 		Nonce: e.Nonce, Claimed: e.Claimed, NotBefore: e.NotBefore,
-		Source: e.Source, ID: e.ID, Type: e.Type, Digest: e.Digest,
+		Source: e.Source, ID: e.ID, Type: e.Type, Trace: e.Trace, Digest: e.Digest,
 		Later: e.Later, Sequence: e.Sequence, Born: e.Born, Former: e.Former, Open: e.Open, Foreign: e.Foreign, Doubted: e.Doubted, Channel: e.Channel,
 		Print: e.Print, Conversation: e.Conversation, Made: e.Made, Others: e.Others, Class: e.Class, Reason: e.Reason,
-		Session: consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
-		First:   e.First,
+		Session:   consumer.Session{Greeting: e.Greeting, Join: schema.Secret(e.Join)},
+		Forgotten: e.Forgotten, First: e.First,
+		RedialOf: e.RedialOf, Redial: e.Redial, Next: e.Next, NextAt: e.NextAt,
 	}
 	for _, n := range e.Named {
 		in.Named = append(in.Named, consumer.Named(n))
 	}
 	for _, t := range e.History {
 		in.History = append(in.History, consumer.Transition{
-			N: t.N, State: t.State, Claim: t.Claim, At: t.At, By: t.By, Reason: t.Reason,
+			N: t.N, State: t.State, Claim: t.Claim, At: t.At, By: t.By, Cause: t.Cause, Reason: t.Reason,
 		})
 	}
 	return in

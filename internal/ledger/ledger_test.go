@@ -32,12 +32,13 @@ func intent(n int) consumer.Intent {
 		Lane: lane, Key: key(n), State: consumer.Started, N: 2, Claims: 1, Attempts: 1,
 		Waits: map[string]int{"full": 3, "unsent": 1},
 		Nonce: "nonce", Claimed: at, NotBefore: at.Add(time.Hour),
-		Source: "/crm", ID: fmt.Sprint(n), Type: "lead.created", Digest: "abc",
+		RedialOf: "0", Redial: 2, Next: "0.redial.3", NextAt: at.Add(4 * time.Hour),
+		Source: "/crm", ID: fmt.Sprint(n), Type: "lead.created", Digest: "abc", Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Former: "old", Later: true, Sequence: 42, Born: time.Date(2026, 1, 30, 8, 0, 0, 0, time.UTC), Open: true, Foreign: true, Doubted: true, Channel: "webrtc", Session: consumer.Session{Greeting: "Hi", Join: `{"token":"t"}`},
 		Print: "1a2b", Made: 1, Named: []consumer.Named{{Conversation: "conv_9", Why: "unknown", At: at}},
-		Conversation: "conv", Others: []string{"other"}, Class: "data", Reason: "why", First: at,
+		Conversation: "conv", Others: []string{"other"}, Class: "data", Reason: "why", Forgotten: at.Add(time.Minute), First: at,
 		History: []consumer.Transition{
-			{N: 1, State: consumer.Waiting, At: at, Reason: "full"},
+			{N: 1, State: consumer.Waiting, At: at, Cause: "full", Reason: "full"},
 			{N: 2, State: consumer.Started, Claim: 1, At: at, By: "ann", Reason: "asked"},
 		},
 	}

@@ -138,14 +138,14 @@ func (s *scan) bulk(ctx context.Context) error {
 		InactiveThreshold: time.Minute,
 	})
 	if err != nil {
-		return nil //nolint:nilerr // the leader is asked instead
+		return nil // the leader is asked instead
 	}
 	defer s.drop(ctx, c)
 	delivered := uint64(0)
 	for pending := c.CachedInfo().NumPending; pending > 0 && ctx.Err() == nil; {
 		batch, err := c.Fetch(int(min(pending, bulkBatch)), jetstream.FetchMaxWait(bulkWait), jetstream.FetchHeartbeat(time.Second))
 		if err != nil {
-			return nil //nolint:nilerr // as above
+			return nil // as above
 		}
 		pending, err = s.batch(batch, &delivered, pending)
 		if err != nil {
@@ -162,7 +162,7 @@ func (s *scan) batch(batch jetstream.MessageBatch, delivered *uint64, pending ui
 	for m := range batch.Messages() {
 		meta, err := m.Metadata()
 		if err != nil || meta.Sequence.Consumer != *delivered+1 {
-			return 0, nil
+			return 0, nil //nolint:nilerr // the leader is asked instead
 		}
 		*delivered++
 		pending = meta.NumPending

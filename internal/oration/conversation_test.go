@@ -123,7 +123,7 @@ func TestConversationErrors(t *testing.T) {
 				t.Fatalf("got error %v, want %q in it", err, tt.text)
 			}
 			for _, is := range []error{consumer.ErrNotFound, consumer.ErrUnauthorized} {
-				if errors.Is(err, is) != (is == tt.is) {
+				if errors.Is(err, is) != errors.Is(tt.is, is) {
 					t.Errorf("got error %v, want %v", err, tt.is)
 				}
 			}

@@ -74,8 +74,7 @@ func FuzzClassify(f *testing.F) {
 			}
 		}
 		for i, named := range namedBy(answer, x.Items) {
-			switch v := got.Results[i].Verdict; {
-			case named && v != consumer.VerdictCreated && v != consumer.VerdictDoubt:
+			if v := got.Results[i].Verdict; named && v != consumer.VerdictCreated && v != consumer.VerdictDoubt {
 				t.Fatalf("item %d is named by the body and yet %v", i, v)
 			}
 		}

@@ -121,7 +121,7 @@ func TestJoin(t *testing.T) {
 func TestMoves(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.replicas("a", "b", "c")
-		for i := range 30 {
+		for i := range 16 {
 			before, begun := w.holders(), make(map[string]int)
 			for _, d := range duties {
 				begun[d] = w.begun(d)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -59,6 +60,19 @@ type post struct {
 	Since   time.Time     `json:"since"` // when it was taken
 	Free    bool          `json:"free,omitempty"`
 	Ready   bool          `json:"ready,omitempty"`
+	Past    []time.Time   `json:"past,omitempty"` // when it was taken before, the newest mostPast
+}
+
+// mostPast is how many takings of a duty are remembered besides the newest.
+const mostPast = 8
+
+// past is what the next record of a duty remembers of this one.
+func (p post) past() []time.Time {
+	if p.Since.IsZero() {
+		return nil
+	}
+	all := append(slices.Clone(p.Past), p.Since)
+	return all[max(0, len(all)-mostPast):]
 }
 
 func encode(v any) []byte {
@@ -96,6 +110,9 @@ type Standing struct {
 	Holder string    `json:"holder"` // names the process; empty while nobody has it
 	Epoch  uint64    `json:"epoch"`
 	Since  time.Time `json:"since"`
+	// Past is when it was taken before that: the newest eight times, if they were so
+	// many, in their order.
+	Past []time.Time `json:"past,omitempty"`
 	// Alive says that the holder has a lease; one that was killed has it for a TTL
 	// and as long as nobody else is there to notice.
 	Alive   bool      `json:"alive"`
@@ -120,7 +137,7 @@ func Standings(ctx context.Context, s Store) (map[string]Standing, error) {
 		return nil, fmt.Errorf("who owns what: %w", err)
 	}
 	for duty, p := range posts {
-		st := Standing{Duty: duty, Epoch: p.Epoch, Since: p.Since}
+		st := Standing{Duty: duty, Epoch: p.Epoch, Since: p.Since, Past: p.Past}
 		if !p.Free {
 			st.Holder = p.Holder
 			st.Renewed, st.Alive = renewed[p.Replica], !renewed[p.Replica].IsZero()

@@ -83,7 +83,7 @@ type Replica struct {
 	left       atomic.Bool   // the lease was given back
 	trouble    atomic.Pointer[error]
 
-	asked    context.Context // Run's: its end is the wish to leave
+	asked    context.Context //nolint:containedctx // Run's: its end is the wish to leave
 	again    chan struct{}   // the lease is to be written now
 	mu       sync.Mutex
 	id       string

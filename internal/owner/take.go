@@ -26,10 +26,10 @@ func (r *Replica) take(ctx context.Context, d Duty) error {
 		if !r.vacant(ctx, s, now) {
 			return nil
 		}
-		p.Epoch, expect = s.value.Epoch+1, s.revision
+		p.Epoch, p.Past, expect = s.value.Epoch+1, s.value.past(), s.revision
 	}
 	if r.Held() != nil {
-		return nil
+		return nil //nolint:nilerr // it is no replica any more
 	}
 	revision, err := r.put(ctx, d.Name, p, expect)
 	if errors.Is(err, consumer.ErrConflict) {
@@ -91,7 +91,7 @@ func (r *Replica) remove(ctx context.Context, id string, s *sighting[member]) bo
 }
 
 // bury removes the leases of those that have long been silent, whatever they had.
-func (r *Replica) bury(ctx context.Context) error {
+func (r *Replica) bury(ctx context.Context) {
 	now := r.cfg.Now()
 	for id, s := range r.view.replicas {
 		if s.gone || s.strange != nil || now-s.at < 3*max(s.value.TTL, r.cfg.TTL) || r.Held() != nil {
@@ -101,5 +101,4 @@ func (r *Replica) bury(ctx context.Context) error {
 			r.remove(ctx, id, s)
 		}
 	}
-	return nil
 }

@@ -126,7 +126,8 @@ func (r *Replica) act(ctx context.Context) error {
 			return errors.Join(errs...)
 		}
 	}
-	return errors.Join(append(errs, r.bury(ctx))...)
+	r.bury(ctx)
+	return errors.Join(errs...)
 }
 
 // attend looks after a term.
@@ -140,6 +141,7 @@ func (r *Replica) attend(ctx context.Context, t *Term) error {
 			break
 		}
 		p := s.value
+		p.Past, p.Since = p.past(), time.Now().UTC()
 		p.Replica, p.Epoch = me.id, p.Epoch+1
 		return r.post(ctx, t, p, me.generation)
 	case !s.value.Ready && t.ready.Load():

@@ -38,7 +38,7 @@ func (l *Lab) scale() string {
 		head, scenarios := columns(backlog(limit))
 		rows := append([]entrant{others()[4], others()[5]}, pacers()...)
 		rows = append(rows, askers()[0], askers()[3])
-		text.WriteString(fmt.Sprintf("### %d slots\n\n%s\n", limit, l.table(head, scenarios, rows, efficiency)))
+		fmt.Fprintf(&text, "### %d slots\n\n%s\n", limit, l.table(head, scenarios, rows, efficiency))
 	}
 	return text.String()
 }
@@ -61,7 +61,7 @@ func (l *Lab) poisson() string {
 		head, scenarios := columns(arriving(load), variants[0], variants[3])
 		o := others()
 		rows := append([]entrant{o[0], o[3], o[4], o[5], o[8], o[10]}, pacers()...)
-		text.WriteString(fmt.Sprintf("### Load %.1f\n\n%s\n", load, l.table(head, scenarios, append(rows, askers()[:4]...), show)))
+		fmt.Fprintf(&text, "### Load %.1f\n\n%s\n", load, l.table(head, scenarios, append(rows, askers()[:4]...), show))
 	}
 	return text.String()
 }
@@ -99,7 +99,7 @@ func (l *Lab) neighbours() string {
 		head, scenarios := columns(sc)
 		o := others()
 		rows := append([]entrant{o[4], o[5], o[10]}, pacers()...)
-		text.WriteString(fmt.Sprintf("### %.1f of the limit\n\n%s\n", offered, l.table(head, scenarios, append(rows, askers()[0], askers()[3]), efficiency)))
+		fmt.Fprintf(&text, "### %.1f of the limit\n\n%s\n", offered, l.table(head, scenarios, append(rows, askers()[0], askers()[3]), efficiency))
 	}
 	return text.String()
 }
@@ -139,7 +139,7 @@ func (l *Lab) lag() string {
 	text.WriteString("## Headers that lag behind\n\nThey show the slots of so long ago.\n\n")
 	for _, lag := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 5 * time.Second} {
 		head, scenarios := columns(lagging(lag), variants[:2]...)
-		text.WriteString(fmt.Sprintf("### %v\n\n%s\n", lag, l.table(head, scenarios, append(pacers(), askers()[0]), efficiency)))
+		fmt.Fprintf(&text, "### %v\n\n%s\n", lag, l.table(head, scenarios, append(pacers(), askers()[0]), efficiency))
 	}
 	return text.String()
 }
@@ -151,7 +151,7 @@ func (l *Lab) retryAfter() string {
 		sc := backlog(20)
 		sc.RetryAfter = after
 		head, scenarios := columns(sc)
-		text.WriteString(fmt.Sprintf("### %v\n\n%s\n", after, l.table(head, scenarios, append(pacers(), askers()[0]), efficiency)))
+		fmt.Fprintf(&text, "### %v\n\n%s\n", after, l.table(head, scenarios, append(pacers(), askers()[0]), efficiency))
 	}
 	return text.String()
 }

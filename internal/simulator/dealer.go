@@ -70,8 +70,8 @@ func (d dealer) timeline(n uint64, now time.Time) timeline {
 
 // scaled returns the time that a real duration takes here, at least 1 ns so
 // that a call always holds its slot for a moment.
-func (d dealer) scaled(real time.Duration) time.Duration {
-	return max(1, time.Duration(float64(real)/d.scale))
+func (d dealer) scaled(length time.Duration) time.Duration {
+	return max(1, time.Duration(float64(length)/d.scale))
 }
 
 // draw returns the length of a call and whether a person answers it: 45 %

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"maps"
 	"net"
@@ -153,6 +154,9 @@ func hang(ctx context.Context, d time.Duration, over <-chan struct{}) {
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
+		if secure, ok := conn.(*tls.Conn); ok { // whose own Close would say goodbye
+			conn = secure.NetConn()
+		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // unsent data is dropped and a reset sent
 		}

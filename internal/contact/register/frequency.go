@@ -27,6 +27,8 @@ type Limits struct {
 	// CoolDown: not within this time after the end of a conversation in which
 	// somebody took part; 0: at any time.
 	CoolDown time.Duration
+	// Redials: the lane calls people again by itself (consumer.Approach.Since).
+	Redials bool
 }
 
 // Cap is the most contacts of one person within any Per.
@@ -53,6 +55,23 @@ func (l Limits) keep() time.Duration {
 		back = max(back, l.CoolDown+longestCall)
 	}
 	return back
+}
+
+// remember is how long a contact matters to the limits, and to redials.
+func (l Limits) remember() time.Duration {
+	if l.Redials {
+		return max(l.keep(), MostBack)
+	}
+	return l.keep()
+}
+
+// back is how long ago a contact may have been that matters to an approach now: one
+// of before Since too, if its conversation lasted until then.
+func (l Limits) back(a consumer.Approach, now time.Time) time.Duration {
+	if a.Since.IsZero() {
+		return l.keep()
+	}
+	return max(l.keep(), now.Sub(a.Since)+longestCall)
 }
 
 // spare is how much longer the broker keeps a record than it matters: its clock may
@@ -111,7 +130,7 @@ func (r *Register) enter(ctx context.Context, p Person, l Limits, a consumer.App
 		if err != nil {
 			return strange(err)
 		}
-		ruling := l.judge(others, a.Redial, now)
+		ruling := l.judge(others, a, now)
 		if ruling.Verdict != consumer.ContactNow {
 			return ruling, nil
 		}
@@ -157,7 +176,7 @@ func (rec record) with(a consumer.Approach, now time.Time, keep time.Duration) r
 func (r *Register) others(ctx context.Context, rec record, l Limits, a consumer.Approach, now time.Time) ([]contact, error) {
 	var all []contact
 	for _, e := range rec.Entries {
-		if now.Sub(e.At) > l.keep() || e.Lane == a.Lane && e.Intent == a.Intent {
+		if now.Sub(e.At) > l.back(a, now) || e.Lane == a.Lane && e.Intent == a.Intent {
 			continue
 		}
 		c, err := r.look(ctx, e, now)
@@ -218,12 +237,12 @@ func (r *Register) since(nonce string, now time.Time) time.Duration {
 }
 
 // judge rules on a contact now, given the others of the person.
-func (l Limits) judge(others []contact, redial bool, now time.Time) consumer.Ruling {
-	why := l.forbids(others, redial, now, false)
+func (l Limits) judge(others []contact, a consumer.Approach, now time.Time) consumer.Ruling {
+	rule, why := l.forbids(others, a, now, false)
 	if why != "" {
-		return consumer.Ruling{Verdict: consumer.ContactNever, Reason: why}
+		return consumer.Ruling{Verdict: consumer.ContactNever, Rule: rule, Reason: why}
 	}
-	why = l.forbids(others, redial, now, true)
+	rule, why = l.forbids(others, a, now, true)
 	if why == "" {
 		return consumer.Ruling{Verdict: consumer.ContactNow}
 	}
@@ -231,22 +250,25 @@ func (l Limits) judge(others []contact, redial bool, now time.Time) consumer.Rul
 	if slices.ContainsFunc(others, func(c contact) bool { return c.reach == consumer.ReachOpen }) {
 		wait = shortWait
 	}
-	return consumer.Ruling{Verdict: consumer.ContactLater, Until: time.Now().Add(wait), Reason: "what becomes of another event of this person is waited for: " + why}
+	return consumer.Ruling{Verdict: consumer.ContactLater, Rule: rule, Until: time.Now().Add(wait), Reason: "what becomes of another event of this person is waited for: " + why}
 }
 
-// forbids says which limit forbids a contact now; empty if none does. What is not
+// forbids says which rule forbids a contact now, and why; empty if none does. What is not
 // decided yet counts only if open: a request on its way as a contact, and a
 // conversation under way as one that is answered.
-func (l Limits) forbids(others []contact, redial bool, now time.Time, open bool) string {
+func (l Limits) forbids(others []contact, a consumer.Approach, now time.Time, open bool) (rule, why string) {
 	made := slices.DeleteFunc(slices.Clone(others), func(c contact) bool { return c.reach == consumer.ReachOpen && !open })
 	slices.SortStableFunc(made, func(a, b contact) int { return b.latest.Compare(a.latest) }) // the newest first
 	for _, c := range made {
-		if l.Once > 0 && !redial && now.Sub(c.latest) < l.Once {
-			return fmt.Sprintf("This person was contacted %s; once in %s.", c.told(now), span(l.Once))
+		if l.Once > 0 && !a.Redial && now.Sub(c.latest) < l.Once {
+			return consumer.RuleOnce, fmt.Sprintf("This person was contacted %s; once in %s.", c.told(now), span(l.Once))
 		}
 		over, certain := c.over(now)
-		if l.CoolDown > 0 && !redial && (certain || open) && now.Sub(over) < l.CoolDown {
-			return fmt.Sprintf("This person was spoken with %s; not again within %s after that.", c.told(now), span(l.CoolDown))
+		if !a.Since.IsZero() && (certain || open) && over.After(a.Since) {
+			return consumer.RuleRedial, fmt.Sprintf("This person was spoken with %s, so that nobody need be called again.", c.told(now))
+		}
+		if l.CoolDown > 0 && !a.Redial && (certain || open) && now.Sub(over) < l.CoolDown {
+			return consumer.RuleCoolDown, fmt.Sprintf("This person was spoken with %s; not again within %s after that.", c.told(now), span(l.CoolDown))
 		}
 	}
 	for _, limit := range l.Caps {
@@ -257,10 +279,10 @@ func (l Limits) forbids(others []contact, redial bool, now time.Time, open bool)
 			}
 		}
 		if within >= limit.Count {
-			return fmt.Sprintf("This person was contacted %d times within %s, the last time %s; no more than %d are allowed.", within, span(limit.Per), made[0].told(now), limit.Count)
+			return consumer.RuleCaps, fmt.Sprintf("This person was contacted %d times within %s, the last time %s; no more than %d are allowed.", within, span(limit.Per), made[0].told(now), limit.Count)
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // over is when a conversation that was answered, or may have been, was over, and

@@ -186,6 +186,34 @@ func TestLeaveThatIsNotUsed(t *testing.T) {
 	})
 }
 
+// Each ruling names its rule: metrics count by it.
+func TestRulingsNameTheirRule(t *testing.T) {
+	t.Parallel()
+	for rule, limits := range map[string]register.Limits{
+		consumer.RuleOnce:     {Purpose: "p", Once: 24 * time.Hour},
+		consumer.RuleCoolDown: {Purpose: "p", CoolDown: 24 * time.Hour},
+		consumer.RuleCaps:     {Purpose: "p", Caps: []register.Cap{{Count: 1, Per: 24 * time.Hour}}},
+	} {
+		inTime(t, limits, func(b *bench) {
+			b.want("1", consumer.ContactNow, "")
+			b.stands("1", claim)
+			if r := b.ask("2"); r.Verdict != consumer.ContactLater || r.Rule != rule {
+				t.Errorf("%s, while the first one is under way: got %+v", rule, r)
+			}
+			b.stands("1", claim, made, ended("completed"))
+			if r := b.ask("2"); r.Verdict != consumer.ContactNever || r.Rule != rule {
+				t.Errorf("%s: got %+v", rule, r)
+			}
+			if _, err := b.reg.Block(t.Context(), number, "", register.Act{By: "ana", Reason: "asked"}); err != nil {
+				t.Fatal(err)
+			}
+			if r := b.ask("2"); r.Rule != consumer.RuleBlock {
+				t.Errorf("%s, of somebody who is blocked: got %+v", rule, r)
+			}
+		})
+	}
+}
+
 func TestCapsAndRedial(t *testing.T) {
 	t.Parallel()
 	limits := register.Limits{Purpose: "p", Once: 2 * time.Hour, CoolDown: 5 * time.Hour, Caps: []register.Cap{{Count: 2, Per: 24 * time.Hour}}}
@@ -268,6 +296,70 @@ func TestAWrongClockAdmitsNobody(t *testing.T) {
 		}
 		if _, err := reg.Admit(t.Context(), []consumer.Approach{{Lane: "other", Intent: "1", To: consumer.Recipient{Number: number}}}); err != nil {
 			t.Errorf("a lane that does not count: got %v", err)
+		}
+	})
+}
+
+// A lane calls nobody again by itself who was spoken with since the first call, by
+// whichever lane of the purpose. What is not decided is waited for.
+func TestRedialsStop(t *testing.T) {
+	t.Parallel()
+	limits := register.Limits{Purpose: "p", Once: 24 * time.Hour, Redials: true}
+	for name, tt := range map[string]struct {
+		other []consumer.Step
+		want  consumer.Ruled
+	}{
+		"answered":    {[]consumer.Step{claim, made, ended("completed")}, consumer.ContactNever},
+		"transferred": {[]consumer.Step{claim, made, ended("transferred")}, consumer.ContactNever},
+		"in doubt":    {[]consumer.Step{claim, {Kind: consumer.StepDoubt}}, consumer.ContactNever},
+		"unanswered":  {[]consumer.Step{claim, made, ended("unanswered")}, consumer.ContactNow},
+		"under way":   {[]consumer.Step{claim, made}, consumer.ContactLater},
+		"on its way":  {[]consumer.Step{claim}, consumer.ContactLater},
+		"no slot":     {[]consumer.Step{claim, full}, consumer.ContactNow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inTime(t, limits, func(b *bench) {
+				again := func(since time.Time) consumer.Ruling {
+					return b.approach(consumer.Approach{Lane: "l", Intent: "r", To: consumer.Recipient{Number: number}, Redial: true, Since: since})
+				}
+				first := time.Now()
+				b.want("1", consumer.ContactNow, "")
+				b.stands("1", claim, made, ended("unanswered"))
+				time.Sleep(time.Hour)
+				if r := b.approach(consumer.Approach{Lane: "l", Intent: "2", To: consumer.Recipient{Number: number}, Redial: true}); r.Verdict != consumer.ContactNow {
+					t.Fatalf("another lead of the person: got %+v", r)
+				}
+				b.stands("2", tt.other...)
+				if tt.want == consumer.ContactNever {
+					time.Sleep(20 * 24 * time.Hour) // the limits alone would have forgotten it
+				}
+				r := again(first)
+				if r.Verdict != tt.want || tt.want == consumer.ContactNever && !strings.HasPrefix(r.Reason, "This person was spoken with 20 d ago (lane l, intent 2), so that nobody need be called again.") {
+					t.Errorf("got %+v, want verdict %d", r, tt.want)
+				}
+				if tt.want == consumer.ContactNever {
+					if r := again(time.Now().Add(-time.Hour)); r.Verdict != consumer.ContactNow {
+						t.Errorf("a first call after that one: got %+v", r)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What is remembered for redials is kept as long.
+func TestRedialsAreRemembered(t *testing.T) {
+	t.Parallel()
+	inTime(t, register.Limits{Purpose: "p", Redials: true}, func(b *bench) {
+		b.want("1", consumer.ContactNow, "")
+		b.stands("1", claim, made, ended("completed"))
+		time.Sleep(25 * 24 * time.Hour)
+		b.want("2", consumer.ContactNow, "")
+		b.stands("2", claim, made, ended("unanswered"))
+		r := b.approach(consumer.Approach{Lane: "l", Intent: "r", To: consumer.Recipient{Number: number}, Redial: true, Since: time.Now().Add(-26 * 24 * time.Hour)})
+		if r.Verdict != consumer.ContactNever || !strings.Contains(r.Reason, "intent 1") {
+			t.Errorf("got %+v, want the call of 25 days ago to forbid it", r)
 		}
 	})
 }

@@ -52,7 +52,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"sync"
 	"time"
 
@@ -116,7 +115,7 @@ func Open(ctx context.Context, store Store, cfg Config) (*Register, error) {
 	}
 	r := &Register{store: store, cfg: cfg, keep: make(map[string]time.Duration), seen: make(map[string]time.Time)}
 	for _, l := range cfg.Lanes {
-		r.keep[l.Purpose] = max(r.keep[l.Purpose], l.keep())
+		r.keep[l.Purpose] = max(r.keep[l.Purpose], l.remember())
 	}
 	if err := r.begin(ctx); err != nil {
 		return nil, fmt.Errorf("open the do-not-contact list: %w", err)
@@ -203,7 +202,7 @@ func (r *Register) present(ctx context.Context) error {
 
 // hash is a person in a key.
 func (r *Register) hash(text string) string {
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	if r.cfg.Key != "" {
 		h = hmac.New(sha256.New, []byte(r.cfg.Key.Reveal()))
 	}
@@ -255,7 +254,7 @@ func (r *Register) blocked(ctx context.Context, a consumer.Approach) (consumer.R
 			return strange(err)
 		}
 		if why := b.forbids(a.Lane); why != "" {
-			return consumer.Ruling{Verdict: consumer.ContactNever, Reason: why}, nil
+			return consumer.Ruling{Verdict: consumer.ContactNever, Rule: consumer.RuleBlock, Reason: why}, nil
 		}
 	}
 	return consumer.Ruling{Verdict: consumer.ContactNow}, nil
@@ -283,7 +282,7 @@ var errStrange = errors.New("cannot be read")
 // not wait for it.
 func strange(err error) (consumer.Ruling, error) {
 	if errors.Is(err, errStrange) || errors.Is(err, consumer.ErrStrange) {
-		return consumer.Ruling{Verdict: consumer.ContactLater, Until: time.Now().Add(unreadableWait), Reason: err.Error()}, nil
+		return consumer.Ruling{Verdict: consumer.ContactLater, Rule: consumer.RuleUnreadable, Until: time.Now().Add(unreadableWait), Reason: err.Error()}, nil
 	}
 	return consumer.Ruling{}, err
 }
