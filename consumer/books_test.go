@@ -194,6 +194,9 @@ func (b *books) publish(kind string, ev event.Event) {
 	if err := ev.DataAs(&data); err != nil {
 		b.fail("an outcome that cannot be read: %v", err)
 	}
+	if kind == "ended" && !b.heard[data.Intent+" created"] {
+		b.fail("the end of %s is told before its beginning", data.EventID)
+	}
 	b.heard[data.Intent+" "+kind] = true
 	if b.accounts[data.Intent] == nil {
 		b.accounts[data.Intent] = newAccount()

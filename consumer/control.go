@@ -166,7 +166,7 @@ func (ln *lane) resolve(ctx context.Context, in Intent, rev uint64, step Step) (
 		}
 	}
 	if step.Kind == StepSettle {
-		ln.a.follow(ln, next)
+		ln.a.follow(ln, next, true)
 		return next, ln.e.cfg.Outbox.Discard(ctx, next.Lane, next.Key)
 	}
 	err := ln.tellDrop(ctx, next)

@@ -150,8 +150,8 @@ func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 		switch {
 		case s.doubt:
 		case there && conv.Ended && conv.whole():
-			told, id := s.learned(conv, began, now), s.conversation
-			a.e.work.Go(func() { answer(told, s.ln.end(ctx, s.key, id, conv)) })
+			told, id, announced := s.learned(conv, began, now), s.conversation, s.announced
+			a.e.work.Go(func() { answer(told, s.ln.end(ctx, s.key, id, conv, announced)) })
 		case there && !conv.Ended && s.rung.IsZero():
 			s.next(now)
 		case there || err == nil:
@@ -182,8 +182,8 @@ func (c Conversation) whole() bool {
 }
 
 // follow begins to ask for the end of a conversation, whose slot may be free
-// again already.
-func (a *account) follow(ln *lane, in Intent) {
+// again already. Announced: this process has told that it exists.
+func (a *account) follow(ln *lane, in Intent, announced bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := a.keyOf(in, in.made())
@@ -194,6 +194,7 @@ func (a *account) follow(ln *lane, in Intent) {
 		s.next(s.until)
 	}
 	s.conversation, s.doubt = in.Conversation, false
+	s.announced = s.announced || announced
 	a.file(s)
 	a.wake()
 }
@@ -208,7 +209,7 @@ func (a *account) discover(ln *lane, in Intent) bool {
 	known := s != nil && s.conversation != "" && !s.doubt
 	a.mu.Unlock()
 	if !known {
-		a.follow(ln, in)
+		a.follow(ln, in, false)
 	}
 	return !known
 }
@@ -280,7 +281,7 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 	conv, err := a.look(ctx, s.pool, id)
 	now := time.Now()
 	a.mu.Lock()
-	doubt, pair := s.doubt, s.pair
+	doubt, pair, announced := s.doubt, s.pair, s.announced
 	a.mu.Unlock()
 	if err == nil && doubt && !foreign(conv, pair) {
 		err = s.ln.witness(ctx, s, conv)
@@ -309,7 +310,7 @@ func (a *account) inquire(ctx context.Context, s *slot, id string) {
 		a.lg.Error().Str("lane", s.ln.cfg.Name).Str("intent", s.key.intent).Str("conversation", id).Msg("the provider does not know a conversation that it took")
 		s.ln.complain(errors.New("the provider does not know a conversation that it took: " + id))
 	case ended:
-		answer(told, s.ln.end(ctx, s.key, id, conv))
+		answer(told, s.ln.end(ctx, s.key, id, conv, announced))
 		return
 	case err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil:
 		a.lg.Warn().Err(err).Str("conversation", id).Msg("ask for a conversation")
@@ -345,9 +346,12 @@ func (s *slot) learned(conv Conversation, began, now time.Time) (told []chan<- e
 
 // end makes the end of a conversation known and then writes it down. No message
 // stands behind it: if this process dies between the two, the next one finds
-// the conversation live in the ledger, asks again and repeats both. The error is
-// ErrLater.
-func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation) error {
+// the conversation live in the ledger, asks again and repeats both. Nobody is told
+// of an end before the beginning: who wrote that down may have died before it told,
+// and its message comes again when it likes. The error is ErrLater.
+//
+// Announced: this process has told that the conversation exists.
+func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversation, announced bool) error {
 	last := Intent{Lane: ln.cfg.Name, Key: key.intent, Made: key.attempt, Conversation: id, Claimed: time.Now()} // if the ledger cannot even be read
 	var again *Redial
 	err := ln.e.persist(ctx, func(ctx context.Context) error {
@@ -369,6 +373,11 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 		if again != nil {
 			step.Next, step.NextAt = again.ID, again.At
 		}
+		if !announced {
+			if err := ln.publish(ctx, in, Created, nil); err != nil {
+				return err
+			}
+		}
 		next, _ := Next(in, step, time.Now())
 		if err := ln.publish(ctx, next, Ended, &ending{conv, again}); err != nil {
 			return err
@@ -380,7 +389,7 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 	})
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", key.intent).Msg("the end of a conversation could not be recorded; it will be asked for again")
-		ln.a.follow(ln, last)
+		ln.a.follow(ln, last, announced)
 		return ErrLater
 	}
 	switch {

@@ -125,7 +125,7 @@ func (ln *lane) accepted(ctx context.Context, in Intent, conv Conversation, effe
 	}
 	ln.a.over(key, conv)
 	if effect == Applied {
-		return false, ln.end(ctx, key, conv.ID, conv)
+		return false, ln.end(ctx, key, conv.ID, conv, true)
 	}
 	return false, nil
 }

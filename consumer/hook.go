@@ -227,7 +227,7 @@ func (ln *lane) trace(ctx context.Context, u *rumour) (again bool, err error) {
 	case in.State == Ended && !in.other(u.Report), in.State == Created && in.second(u.Conversation):
 		return false, nil
 	case in.State == Created && !in.other(u.Report):
-		owner.a.follow(owner, in)
+		owner.a.follow(owner, in, false)
 		told := owner.a.ring(owner, Report{Conversation: in.Conversation, Ended: u.Ended}, time.Now())
 		if told == nil { // it has just been seen to end
 			return rest(ctx, time.Second), ErrLater

@@ -210,7 +210,7 @@ func (ln *lane) finish(ctx context.Context, m Message, in Intent) {
 		return err
 	})
 	if in.State == Created { // told or not: its slot is free when it ends
-		ln.a.follow(ln, in)
+		ln.a.follow(ln, in, err == nil)
 	}
 	if err != nil {
 		ln.lg.Error().Err(err).Str("intent", in.Key).Msg("outcome")
@@ -253,7 +253,10 @@ func (ln *lane) conclude(ctx context.Context, m Message, in Intent) error {
 	case Created:
 		return errors.Join(ln.publish(ctx, in, Created, nil), ln.discard(ctx, in))
 	case Ended:
-		return errors.Join(ln.publish(ctx, in, Created, nil), ln.publish(ctx, in, Ended, nil), ln.discard(ctx, in))
+		if err := ln.publish(ctx, in, Created, nil); err != nil {
+			return err // or the end would be told before the beginning
+		}
+		return errors.Join(ln.publish(ctx, in, Ended, nil), ln.discard(ctx, in))
 	default:
 		return errors.Join(ln.publish(ctx, in, in.State, nil), ln.discard(ctx, in))
 	}

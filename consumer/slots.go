@@ -33,6 +33,7 @@ type slot struct {
 	polling      bool
 	missed       bool // it was created, and the provider does not know it: said once
 	single       bool // the list does not show it: it is asked for by itself
+	announced    bool // this process has told that its conversation exists
 
 	rung  time.Time      // when a webhook said last that it is over; zero if none did
 	early bool           // the slot was freed by that word, which the provider has not confirmed
