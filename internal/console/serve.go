@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // Run listens and serves until ctx ends. Then streams are closed, and requests
@@ -25,7 +27,7 @@ func (c *Console) Run(ctx context.Context) error {
 
 // Serve is Run on a listener of the caller's, which it closes.
 func (c *Console) Serve(ctx context.Context, ln net.Listener) error {
-	ln = &narrow{Listener: ln, places: make(chan struct{}, c.cfg.Connections), closed: make(chan struct{})}
+	ln = netutil.LimitListener(ln, c.cfg.Connections) // who comes later waits in the system's queue
 	srv := &http.Server{
 		Handler: c.Handler(), ErrorLog: log.New(io.Discard, "", 0), // it would write what strangers send
 		ReadHeaderTimeout: min(5*time.Second, c.cfg.Reading), ReadTimeout: c.cfg.Reading,
@@ -60,48 +62,4 @@ func (c *Console) Serve(ctx context.Context, ln net.Listener) error {
 		return srv.Close()
 	}
 	return nil
-}
-
-// narrow is a listener with so many places; those who come later wait in the
-// system's queue.
-type narrow struct {
-	net.Listener
-
-	places chan struct{} // holds a token for each open connection
-	closed chan struct{}
-	once   sync.Once
-}
-
-// Accept implements net.Listener.
-func (n *narrow) Accept() (net.Conn, error) {
-	select {
-	case n.places <- struct{}{}:
-	case <-n.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := n.Listener.Accept()
-	if err != nil {
-		<-n.places
-		return nil, err
-	}
-	return &place{Conn: conn, leave: sync.OnceFunc(func() { <-n.places })}, nil
-}
-
-// Close implements net.Listener.
-func (n *narrow) Close() error {
-	n.once.Do(func() { close(n.closed) })
-	return n.Listener.Close()
-}
-
-// place is a connection that has one.
-type place struct {
-	net.Conn
-
-	leave func()
-}
-
-// Close implements net.Conn.
-func (p *place) Close() error {
-	p.leave()
-	return p.Conn.Close()
 }

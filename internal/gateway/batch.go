@@ -27,27 +27,16 @@ func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, l
 		d.refuse(w, p, p.tooFast(wait))
 		return
 	}
-	begun := time.Now()
 	receipts := make([]receipt, len(all))
-	refused := 0
-	var stopped *problem
-	for i, one := range all {
-		if stopped == nil && time.Since(begun) > d.cfg.Patience {
-			stopped = notTried("The events before this one took too long.", again)
-		}
-		bad := stopped
-		if bad == nil {
-			receipts[i], bad = d.take(ctx, p, lane, single, nil, one)
-		}
+	refused, stopped := inTurn(len(all), d.cfg.Patience, func(i int) (bad *problem) {
+		receipts[i], bad = d.take(ctx, p, lane, single, nil, all[i])
+		return bad
+	}, func(i int, bad *problem) {
 		if bad != nil {
-			refused++
 			receipts[i] = receipt{Status: bad.Status, Title: bad.Title, Detail: bad.Detail, Class: bad.Class, Pointer: bad.Pointer}
 		}
-		if bad != nil && bad.retry > 0 && stopped == nil {
-			stopped = notTried("An event before this one could not be stored.", bad.retry)
-		}
 		receipts[i].Index = &i
-	}
+	})
 	if refused == 0 {
 		write(w, "application/json", http.StatusAccepted, taken{http.StatusAccepted, receipts})
 		return
@@ -62,7 +51,32 @@ func (d *door) batch(ctx context.Context, w http.ResponseWriter, p *publisher, l
 	d.refuse(w, p, sum)
 }
 
-// notTried is what becomes of events after one that was not stored.
+// inTurn does the items of a list, one after the other, and notes of each what is
+// wrong with it, nil if nothing is. Where the broker fails, or all of it takes longer
+// than patience, the rest is not tried. It returns how many were refused, and why the
+// rest was not tried, nil if all was.
+func inTurn(n int, patience time.Duration, do func(i int) *problem, note func(i int, bad *problem)) (refused int, stopped *problem) {
+	begun := time.Now()
+	for i := range n {
+		if stopped == nil && time.Since(begun) > patience {
+			stopped = notTried("Those before this one took too long.", again)
+		}
+		bad := stopped
+		if bad == nil {
+			bad = do(i)
+		}
+		if bad != nil {
+			refused++
+		}
+		note(i, bad)
+		if bad != nil && bad.retry > 0 && stopped == nil {
+			stopped = notTried("One before this one could not be stored.", bad.retry)
+		}
+	}
+	return refused, stopped
+}
+
+// notTried is what becomes of items after one that was not stored.
 func notTried(why string, retry time.Duration) *problem {
 	bad := later(http.StatusServiceUnavailable, "Not tried", why, retry)
 	return &bad

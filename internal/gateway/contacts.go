@@ -104,13 +104,11 @@ func (d *door) contacts(act contactAct) http.HandlerFunc {
 			d.refuse(w, p, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "People are blocked and allowed by POST. Nothing tells here who is blocked."})
 			return
 		}
-		select {
-		case p.work <- struct{}{}:
-			defer func() { <-p.work }()
-		default:
-			d.refuse(w, p, later(http.StatusTooManyRequests, "Too many at once", fmt.Sprintf("%d requests of this publisher are being worked on.", mostAtWork), time.Second))
+		if bad := p.enter(); bad != nil {
+			d.refuse(w, p, *bad)
 			return
 		}
+		defer p.work.leave()
 		items, many, bad := readContacts(w, r)
 		if bad == nil {
 			if wait := p.lists.take(time.Now(), len(items)); wait > 0 {
@@ -277,30 +275,18 @@ func (d *door) contact(ctx context.Context, p *publisher, act contactAct, item [
 	return receipt, nil
 }
 
-// contactList does one wish after the other, and tells of each. Where the broker
-// fails, or takes long, the rest is not tried.
+// contactList does one wish after the other, and tells of each.
 func (d *door) contactList(ctx context.Context, w http.ResponseWriter, p *publisher, act contactAct, items []json.RawMessage) {
-	begun := time.Now()
 	receipts := make([]contactReceipt, len(items))
-	refused := 0
-	var stopped *problem
-	for i, item := range items {
-		if stopped == nil && time.Since(begun) > d.cfg.Patience {
-			stopped = notTried("Those before this one took too long.", again)
-		}
-		bad := stopped
-		if bad == nil {
-			receipts[i], bad = d.contact(ctx, p, act, item)
-		}
+	refused, stopped := inTurn(len(items), d.cfg.Patience, func(i int) (bad *problem) {
+		receipts[i], bad = d.contact(ctx, p, act, items[i])
+		return bad
+	}, func(i int, bad *problem) {
 		if bad != nil {
-			refused++
 			receipts[i] = contactReceipt{Status: bad.Status, Title: bad.Title, Detail: bad.Detail, Pointer: bad.Pointer}
 		}
-		if bad != nil && bad.retry > 0 && stopped == nil {
-			stopped = notTried("One before this one could not be stored.", bad.retry)
-		}
 		receipts[i].Index = &i
-	}
+	})
 	if refused == 0 {
 		write(w, "application/json", http.StatusOK, contactsTaken{http.StatusOK, receipts})
 		return

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -62,7 +61,7 @@ type crm struct {
 	wait   time.Duration
 	seals  *seals
 	bucket *bucket
-	work   chan struct{} // holds a token for each request at work
+	work   places
 
 	watcher Watcher
 }
@@ -71,7 +70,7 @@ func newCRM(lg zerolog.Logger, lane string, cfg CRM, all Config) *crm {
 	door := all.Door
 	c := &crm{
 		CRM: cfg, lg: lg, lane: lane, queue: door.Queue, wait: min(door.Patience, crmPatience),
-		seals: &seals{until: make(map[seal]time.Time)}, bucket: newBucket(crmRate, time.Now()), work: make(chan struct{}, mostAtWork),
+		seals: &seals{until: make(map[seal]time.Time)}, bucket: newBucket(crmRate, time.Now()), work: make(places, mostAtWork),
 		watcher: all.Watcher,
 	}
 	switch {
@@ -149,12 +148,10 @@ func (c *crm) take(w http.ResponseWriter, r *http.Request) (taken, *problem) {
 	if wait := c.bucket.take(time.Now(), 1); wait > 0 {
 		return no(later(http.StatusTooManyRequests, "Too fast", fmt.Sprintf("This lane takes %d webhooks a second.", crmRate), wait))
 	}
-	select {
-	case c.work <- struct{}{}:
-		defer func() { <-c.work }()
-	default:
+	if !c.work.enter() {
 		return no(later(http.StatusServiceUnavailable, "Busy", "Too many webhooks are being worked on; send it again.", again))
 	}
+	defer c.work.leave()
 	body, bad := readBody(w, r, maxCRM)
 	if bad != nil {
 		return taken{}, bad
@@ -183,27 +180,19 @@ func (c *crm) take(w http.ResponseWriter, r *http.Request) (taken, *problem) {
 // not confirm none is tried: the sender repeats all, and each is the same event.
 func (c *crm) publish(ctx context.Context, notices []notice) (taken, *problem) {
 	got := taken{Status: http.StatusOK, Events: make([]receipt, len(notices))}
-	begun, failed := time.Now(), 0
-	var first, stopped *problem // the first refusal, or the broker's
-	for i, n := range notices {
-		if stopped == nil && time.Since(begun) > c.wait {
-			stopped = notTried("The events before this one took too long.", again)
-			first = stopped
-		}
-		bad := stopped
-		if bad == nil {
-			got.Events[i], bad = c.one(ctx, n)
-		}
+	var first *problem // the first refusal, or the broker's
+	failed, _ := inTurn(len(notices), c.wait, func(i int) (bad *problem) {
+		got.Events[i], bad = c.one(ctx, notices[i])
+		return bad
+	}, func(i int, bad *problem) {
 		if bad != nil {
-			failed++
 			got.Events[i] = receipt{Status: bad.Status, Title: bad.Title, Detail: bad.Detail, Class: bad.Class, Pointer: bad.Pointer}
-			first = cmp.Or(first, bad)
-			if stopped == nil && bad.retry > 0 {
-				first, stopped = bad, notTried("An event before this one could not be stored.", bad.retry)
+			if first == nil || first.retry == 0 && bad.retry > 0 {
+				first = bad
 			}
 		}
 		got.Events[i].Index = &i
-	}
+	})
 	if first == nil {
 		return got, nil
 	}

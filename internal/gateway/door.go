@@ -151,13 +151,11 @@ func (d *door) post(w http.ResponseWriter, r *http.Request, p *publisher) {
 		d.refuse(w, p, *bad)
 		return
 	}
-	select {
-	case p.work <- struct{}{}:
-		defer func() { <-p.work }()
-	default:
-		d.refuse(w, p, later(http.StatusTooManyRequests, "Too many at once", fmt.Sprintf("%d requests of this publisher are being worked on.", mostAtWork), time.Second))
+	if bad := p.enter(); bad != nil {
+		d.refuse(w, p, *bad)
 		return
 	}
+	defer p.work.leave()
 	limit := int64(maxBatch) // how many events it has, and when they may come, is in the body
 	if m != batch {
 		limit = int64(d.maxEvent(p, lane))

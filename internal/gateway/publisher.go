@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,14 +32,29 @@ type Publisher struct {
 // broker that is slow, or a client, must not take the memory of all.
 const mostAtWork = 16
 
+// places holds a token for each request that is worked on.
+type places chan struct{}
+
+// enter takes a place, if one is free.
+func (p places) enter() bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p places) leave() { <-p }
+
 // publisher is a Publisher at work.
 type publisher struct {
 	Publisher
 
 	events *bucket
-	asks   *bucket       // questions have a rate of their own: who asks often can publish all the same
-	lists  *bucket       // people whom it blocks or allows
-	work   chan struct{} // holds a token for each request at work
+	asks   *bucket // questions have a rate of their own: who asks often can publish all the same
+	lists  *bucket // people whom it blocks or allows
+	work   places
 
 	mu     sync.Mutex
 	hashes [][sha256.Size]byte // of the tokens; watchTokens writes
@@ -47,8 +63,17 @@ type publisher struct {
 
 func newPublisher(cfg Publisher, now time.Time) *publisher {
 	return &publisher{
-		Publisher: cfg, events: newBucket(cfg.Rate, now), asks: newBucket(cfg.Rate, now), lists: newBucket(cfg.Rate, now), work: make(chan struct{}, mostAtWork),
+		Publisher: cfg, events: newBucket(cfg.Rate, now), asks: newBucket(cfg.Rate, now), lists: newBucket(cfg.Rate, now), work: make(places, mostAtWork),
 	}
+}
+
+// enter takes a place for one of its requests.
+func (p *publisher) enter() *problem {
+	if p.work.enter() {
+		return nil
+	}
+	bad := later(http.StatusTooManyRequests, "Too many at once", fmt.Sprintf("%d requests of this publisher are being worked on.", mostAtWork), time.Second)
+	return &bad
 }
 
 // feeds reports whether the publisher may feed the lane.
