@@ -140,13 +140,15 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 			return nil, done, err
 		}
 	}
+	if refusal == nil && in.Forgotten.IsZero() {
+		in.recall(ev)
+	}
 	ln.waits.back(in)
 	if in.State == Absent {
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		if refusal == nil {
 			in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
 			in.Trace = schema.TraceparentOf(ev, m.Header())
-			in.RedialOf, in.Redial = schema.Redialled(ev)
 			var unsure error
 			if refusal, unsure = ln.tooOld(ev.Time(), m.Origin().Published); unsure != nil {
 				ln.hold(ctx, m, unsure)

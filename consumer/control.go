@@ -103,7 +103,7 @@ func (e *Engine) control(ctx context.Context, name string, request []byte) Reply
 		}
 		return Reply{State: state}
 	default:
-		return Reply{Error: fmt.Sprintf("unknown command %q", cmd.Verb)}
+		return Reply{Error: fmt.Sprintf("unknown command %q: the weir that owns the lane does not know it and may be an older one; see its version, and upgrade it", cmd.Verb)}
 	}
 }
 

@@ -367,7 +367,7 @@ func (ln *lane) end(ctx context.Context, key slotKey, id string, conv Conversati
 		case Denied, Alarm:
 			return nil
 		}
-		if again, err = ln.redial(ctx, in, conv); err != nil {
+		if again, err = ln.redial(ctx, &in, conv); err != nil {
 			return err
 		}
 		if again != nil {

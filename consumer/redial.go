@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,27 +64,30 @@ func (in Intent) again() *Redial {
 
 // redial puts the event that calls a person again into the lane's stream, and
 // returns what is to be said of it: nil if the lane makes no call again that ended
-// so. The error is the broker's.
-func (ln *lane) redial(ctx context.Context, in Intent, conv Conversation) (*Redial, error) {
+// so. The error is the broker's. An older Weir, which knew of no redials, may have made
+// the entry of one: then in learns of its event which it is.
+func (ln *lane) redial(ctx context.Context, in *Intent, conv Conversation) (*Redial, error) {
 	policy := ln.cfg.Redials
 	if !slices.Contains(policy.On, conv.Result) {
 		return nil, nil //nolint:nilnil // nothing is to be said
 	}
 	r := &Redial{Attempt: in.Redial + 1, Of: len(policy.After)}
+	last := because(fmt.Sprintf("it was the last of %d redials", r.Of))
 	switch {
 	case ln.cfg.Dry:
-		r.Reason = dryWhy
+		return r.not(because(dryWhy))
 	case in.Redial >= r.Of:
-		r.Reason = fmt.Sprintf("it was the last of %d redials", r.Of)
+		return r.not(last)
 	case len(in.Others) > 0:
-		r.Reason = "a second conversation exists for this event"
+		return r.not(because("a second conversation exists for this event"))
 	}
-	if r.Reason != "" {
-		return r, nil
-	}
-	ev, err := ln.original(ctx, in)
+	ev, err := ln.original(ctx, *in)
 	if err != nil {
 		return r.not(err)
+	}
+	in.recall(ev)
+	if r.Attempt = in.Redial + 1; in.Redial >= r.Of {
+		return r.not(last)
 	}
 	request, _, err := ln.translate(ev)
 	switch {
@@ -93,11 +97,8 @@ func (ln *lane) redial(ctx context.Context, in Intent, conv Conversation) (*Redi
 		return nil, nil //nolint:nilnil // it was no call
 	}
 	r.At = in.over(conv, time.Now()).Add(policy.After[in.Redial])
-	first, number := schema.Redialled(ev)
-	if number == 0 {
-		first = ev.ID()
-	}
-	next := schema.Again(ev, first, r.Attempt, ln.placed(in), r.At)
+	first, _ := schema.Redialled(ev)
+	next := schema.Again(ev, cmp.Or(first, ev.ID()), r.Attempt, ln.placed(*in), r.At)
 	life, err := schema.LifetimeOf(next)
 	switch r.At = life.NotBefore; {
 	case err != nil:
@@ -119,6 +120,14 @@ func (ln *lane) redial(ctx context.Context, in Intent, conv Conversation) (*Redi
 		return r, nil
 	}
 	return r, ln.e.cfg.Stream.Append(ctx, in.Lane, r.Intent+"."+schema.Digest(next)[:8], header, data)
+}
+
+// recall takes from an event that is one of Weir's redials which one it is, if the
+// entry does not say it: an older Weir made that.
+func (in *Intent) recall(ev event.Event) {
+	if first, number := schema.Redialled(ev); in.Redial == 0 && number > 0 {
+		in.RedialOf, in.Redial = first, number
+	}
 }
 
 // mostHeader is how large the headers of a redial may be, in bytes. The broker takes

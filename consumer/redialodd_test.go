@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,70 @@ func TestForgettingInDoubtEndsRedials(t *testing.T) {
 		p.stop(t)
 		if in := w.intent(redialOf("0001", 1)); w.state(key) != consumer.Ended || in.State != consumer.Cancelled || len(w.posts) != 1 {
 			t.Errorf("got %s, its redial %+v after %d requests; want ended, withdrawn, one", w.state(key), in, len(w.posts))
+		}
+	})
+}
+
+// unaware is a ledger in which an older version, which knows of no redials, makes the
+// entries in some states.
+type unaware struct {
+	*process
+	in []consumer.State
+}
+
+func (u unaware) Store(ctx context.Context, in consumer.Intent, revision uint64) (uint64, error) {
+	if slices.Contains(u.in, in.State) {
+		in.RedialOf, in.Redial = "", 0
+	}
+	return u.process.Store(ctx, in, revision)
+}
+
+// TestRedialsThatAnOlderVersionCalled has redials whose entries do not say that they
+// are: what follows them is told by their events.
+func TestRedialsThatAnOlderVersionCalled(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.unanswered(9)
+		w.lead("0001")
+		p := &process{}
+		policy := redialling(time.Hour, time.Hour)
+		w.start(t, p, func(c *consumer.Config) {
+			policy(c)
+			c.Ledger = unaware{p, []consumer.State{consumer.Waiting, consumer.Started, consumer.Created}}
+		})
+		time.Sleep(24 * time.Hour)
+		p.stop(t)
+		if len(w.posts) != 3 || len(w.entries) != 3 {
+			t.Fatalf("got %d requests and %d entries, want 3: the call and two redials", len(w.posts), len(w.entries))
+		}
+		for n, id := range []string{"0001", "0001.redial.1", "0001.redial.2"} {
+			in, told := w.intent(consumer.Key("l", "/crm", id)), w.ends(t)[id]
+			if in.Redial != n || told.RedialNumber != n || n > 0 && (in.RedialOf != "0001" || told.RedialOf != "0001") {
+				t.Errorf("call %d: the ledger has %d of %q, its outcome %d of %q", n, in.Redial, in.RedialOf, told.RedialNumber, told.RedialOf)
+			}
+			want := []string{"0001.redial.1", "0001.redial.2", ""}[n]
+			if in.Next != want || told.Redial == nil || told.Redial.ID != want || told.Redial.Attempt != n+1 {
+				t.Errorf("after call %d: the ledger names %q, its outcome %+v; want %q", n, in.Next, told.Redial, want)
+			}
+		}
+	})
+}
+
+// TestARedialThatAnOlderVersionPutOff has a redial wait in an older version's entry: the
+// one that calls says which redial it is, also if somebody answers.
+func TestARedialThatAnOlderVersionPutOff(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.unanswered(1)
+		w.lead("0001")
+		p := &process{}
+		policy := redialling(time.Hour)
+		w.start(t, p, func(c *consumer.Config) { policy(c); c.Ledger = unaware{p, []consumer.State{consumer.Waiting}} })
+		time.Sleep(6 * time.Hour)
+		p.stop(t)
+		told := w.ends(t)["0001.redial.1"]
+		if in := w.intent(redialOf("0001", 1)); in.State != consumer.Ended || in.Redial != 1 || in.RedialOf != "0001" || told.RedialNumber != 1 || len(w.posts) != 2 {
+			t.Errorf("got %+v after %d requests, told %+v; want it ended, as the first redial of 0001", in, len(w.posts), told)
 		}
 	})
 }

@@ -83,7 +83,7 @@ func startEmbedded(lg zerolog.Logger, cfg EmbeddedConfig) (_ *Embedded, err erro
 	if err != nil {
 		return nil, err
 	}
-	e := endpoint{V: 1, Token: cmp.Or(cfg.Token.Reveal(), old.Token, rand.Text())}
+	e := endpoint{V: endpointFormat, Token: cmp.Or(cfg.Token.Reveal(), old.Token, rand.Text()), others: old.others}
 	if e.MaxStore, err = storeSize(cfg, old); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -13,6 +14,10 @@ import (
 
 const endpointFile = "endpoint.json"
 
+// endpointFormat is the major version of endpoint. It rises only when an older Weir
+// could no longer act rightly on what a newer one wrote.
+const endpointFormat = 1
+
 // endpoint is the stored form of endpoint.json, which says how the embedded
 // broker of a directory is reached. It outlives restarts.
 type endpoint struct {
@@ -20,6 +25,8 @@ type endpoint struct {
 	URL      string `json:"url"`
 	Token    string `json:"token"`
 	MaxStore int64  `json:"max_store,omitzero"` // bytes; decided at the first start
+
+	others map[string]json.RawMessage // members of a newer Weir's, which stay as they are
 }
 
 // ReadEndpoint returns where the embedded broker of a directory listens, and
@@ -46,15 +53,36 @@ func loadEndpoint(dir string) (endpoint, error) {
 	if err != nil {
 		return e, fmt.Errorf("read the embedded broker's address: %w", err)
 	}
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, fmt.Errorf("read the embedded broker's address: %s: %w", path, err)
+	err = json.Unmarshal(data, &e)
+	if err == nil {
+		err = json.Unmarshal(data, &e.others)
+	}
+	if err != nil {
+		return endpoint{}, fmt.Errorf("read the embedded broker's address: %s: %w", path, err)
+	}
+	if e.V > endpointFormat {
+		return endpoint{}, fmt.Errorf("read the embedded broker's address: %s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", path, e.V, endpointFormat)
 	}
 	return e, nil
 }
 
+// members are what is written: what is known, over what was there before.
+func (e endpoint) members() (map[string]json.RawMessage, error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(e.others)
+	return all, json.Unmarshal(data, &all)
+}
+
 // save writes endpoint.json in one step, readable by its owner alone.
 func (e endpoint) save(dir string) error {
-	data, err := json.MarshalIndent(e, "", "  ")
+	members, err := e.members()
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(members, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -197,6 +197,9 @@ func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
 	if e.V < format || e.State == consumer.Absent {
 		return fail("it has no format or no state")
 	}
+	if !slices.Contains(consumer.States(), e.State) {
+		return fail(fmt.Sprintf("its state %q is none that this Weir knows: run the newer one", schema.Cut(string(e.State), maxCause)))
+	}
 	var extra unknown
 	if err := json.Unmarshal(data, &extra); err != nil {
 		return fail(err)

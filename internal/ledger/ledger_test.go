@@ -236,6 +236,7 @@ func TestUnreadableEntries(t *testing.T) {
 	for value, want := range map[string]string{
 		`{"v":2,"w":"x","state":"waiting"}`: "newer Weir",
 		`{"v":1,"w":"x"}`:                   "no state",
+		`{"v":1,"w":"x","state":"resting"}`: `state "resting" is none that this Weir knows`,
 		`{"state":"waiting"}`:               "no format",
 		`{"v":1,"state":"wai`:               "unexpected end",
 		``:                                  "unexpected end",
