@@ -29,6 +29,15 @@ func parseJSON(b []byte, depth int) (any, error) {
 	if !utf8.Valid(b) {
 		return nil, errors.New("it is not valid UTF-8 text")
 	}
+	if v, ok := scanJSON(string(b), depth); ok {
+		return v, nil
+	}
+	return decodeJSON(b, depth)
+}
+
+// decodeJSON reads what scanJSON did not take, to tell what is wrong with it. What
+// is right it reads as well, so it is what scanJSON is held against.
+func decodeJSON(b []byte, depth int) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
 	v, err := parseValue(dec, depth)
@@ -130,6 +139,16 @@ func trimJSON(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
 
 // appendScalar appends the JSON of a string, bool, number or nil.
 func appendScalar(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case string:
+		if plainText(v) {
+			return append(append(append(b, '"'), v...), '"')
+		}
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -137,4 +156,14 @@ func appendScalar(b []byte, v any) []byte {
 		panic("schema: not a scalar: " + err.Error()) // callers pass scalars only
 	}
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}
+
+// plainText reports whether JSON writes a text as it is.
+func plainText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7F || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
