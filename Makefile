@@ -28,8 +28,9 @@ VERIFY ?= $(if $(FROM),0,3)
 COUNT ?= 10
 # Of each cell of "make bench-pacing".
 PACING_SEEDS ?= 8
-# What "make demo" adds to the command line.
+# What "make demo" and "make bench-load" add to the command line.
 ARGS ?=
+BENCH_LOAD ?= --lanes 1,4 --batch 1,20
 # A run of "make chaos" lives in DIR and goes on there until EVENTS were checked.
 # FAULTS, KINDS and ALLOW_SKIP are lists of names: docs/chaos.md.
 DIR ?= bin/chaos
@@ -42,7 +43,7 @@ ARCH ?= $(shell $(GO) env GOARCH)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 CAFILE ?= /etc/ssl/certs/ca-certificates.crt
 
-.PHONY: help check console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-pacing fuzz demo clean
+.PHONY: help check console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-load bench-pacing fuzz demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -189,6 +190,12 @@ bench: ## benchmarks into bin/bench.txt (COUNT=10); OLD=FILE compares with an ol
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bin/bench.txt
 	$(TOOL) benchstat $(OLD) bin/bench.txt
+
+# Whole processes, beside what the broker and the provider take alone. The page says
+# what a goal that is missed is missed by.
+bench-load: build ## events a second, times and costs of weir serve: docs/benchmarks/throughput.md (BENCH_LOAD=...)
+	@mkdir -p docs/benchmarks
+	bin/weir bench --page docs/benchmarks/throughput.md $(BENCH_LOAD)
 
 # The page is written by the command, and says what a goal that is missed is
 # missed by. On two cores that were busy with other things it took 27 minutes; what

@@ -38,7 +38,11 @@ type cli struct {
 	Contact     contactCmd     `cmd:"" help:"Who must not be contacted: block people, or allow them again."`
 	Forget      forgetCmd      `cmd:"" help:"Remove what is kept of a person: events, letters, outcomes. What stays is a key, so that nobody is called twice."`
 	Completion  completionCmd  `cmd:"" help:"Print a script that completes weir's words in a shell."`
+	Bench       benchCmd       `cmd:"" help:"Measure this machine: events a second, time to the first byte and what an event costs, beside what the broker and the provider take alone."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
+
+	BenchBroker   benchBrokerCmd   `cmd:"" hidden:""` // processes of weir bench
+	BenchProvider benchProviderCmd `cmd:"" hidden:""`
 }
 
 // app is what every subcommand works with.

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirhq/weir/internal/bench"
+)
+
+// TestBench runs weir bench as small as it can be: that its parts work together, what
+// is counted, and that the page is written. No figure of time is looked at.
+func TestBench(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	page := filepath.Join(dir, "page.md")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "bench", "--output", "json", "--events", "30", "--rounds", "1", "--probes", "3",
+		"--lanes", "2", "--batch", "5", "--sync", "background", "--latency", "1ms", "--page", page, "--date", "2026-11-21")
+	cmd.Env = append(os.Environ(), asWeir+"=1", "TMPDIR="+dir)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	var r bench.Report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if len(r.Cells) != 1 || len(r.Goals) == 0 {
+		t.Fatalf("got %d cells with %d goals, want 1 with some", len(r.Cells), len(r.Goals))
+	}
+	c := r.Cells[0]
+	want := bench.Cell{
+		Lanes: 2, Batch: 5, Sync: bench.SyncBackground,
+		ToAck: map[string]float64{"KV_WEIR_LEDGER": 2, "WEIR_OUTCOMES": 1},
+		ToEnd: map[string]float64{"KV_WEIR_LEDGER": 3, "WEIR_OUTCOMES": 2},
+	}
+	got := bench.Cell{Lanes: c.Lanes, Batch: c.Batch, Sync: c.Sync, ToAck: c.ToAck, ToEnd: c.ToEnd}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if c.Alone.N != 3 || c.Pair.N != 3 || c.Loaded.N != 30 || c.Alone.P50 <= 0 || c.Pair.P50 <= 0 || c.Loaded.P50 <= 0 {
+		t.Errorf("times: got %+v, %+v, %+v; want 3, 3 and 30, all of them above 0", c.Alone, c.Pair, c.Loaded)
+	}
+	for name, series := range map[string]bench.Series{"weir": c.Weir, "loop": c.Loop, "writes": c.Writes, "requests": c.Requests} {
+		if len(series) != 1 || series[0] <= 0 {
+			t.Errorf("rate of %s: got %v, want one above 0", name, series)
+		}
+	}
+	if c.Creates < 1./5 || c.Creates > 1 {
+		t.Errorf("got %v requests an event, want one for 1 to 5 events", c.Creates)
+	}
+	if c.Cost.Allocs <= 0 || c.Cost.Peak <= 0 || !c.Cost.Known {
+		t.Errorf("cost: got %+v, want all of it", c.Cost)
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "2 lanes, batch 5, sync background") {
+		t.Errorf("page: %v\n%s", err, text)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "weir-bench-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestBenchRefuses(t *testing.T) {
+	t.Parallel()
+	_, _, err := weir(t.Context(), nil, "bench", "--events", "0", "--size", "1", "--lanes", "0,3", "--batch", "101", "--rounds", "0", "--probes", "0", "--date", "today")
+	if exitCode(err, &bytes.Buffer{}) != 2 {
+		t.Fatalf("got %v, want wrong use", err)
+	}
+	for _, want := range []string{"--events: 0", "--size: 1", "--lanes: 0", "--batch: 101", "--rounds: 0", "--probes: 0", `--date: "today"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to name %s", err, want)
+		}
+	}
+	_, _, err = weir(t.Context(), nil, "bench", "--events", "5000", "--lanes", "1")
+	if err == nil || !strings.Contains(err.Error(), "fewer events or rounds") {
+		t.Errorf("got %v, want that a lane takes no more", err)
+	}
+}
