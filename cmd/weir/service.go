@@ -356,7 +356,7 @@ func brokerConfig(cfg *config.Config) broker.Config {
 		URL: strings.Join(b.URLs, ","), Creds: b.Creds, NKey: b.NKey,
 		User: b.User, Password: b.Password, Token: b.Token,
 		CA: b.TLS.CA, Cert: b.TLS.Cert, Key: b.TLS.Key,
-		Domain: b.Domain, Replicas: b.Replicas, AckWait: b.AckWait, KeepOutcomes: cfg.Outcomes.Keep,
+		Domain: b.Domain, Inbox: b.Inbox, Replicas: b.Replicas, AckWait: b.AckWait, KeepOutcomes: cfg.Outcomes.Keep,
 	}
 }
 

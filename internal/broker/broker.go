@@ -33,6 +33,7 @@ type Config struct {
 	Cert     string // path of the client's certificate, with Key
 	Key      string // path of the client's private key
 	Domain   string // of JetStream
+	Inbox    string // what the subjects of answers begin with; default _INBOX
 	Name     string // of the connection, in the broker's lists; default "weir"
 
 	Replicas  int           // copies of each stream: 1 on a single server, 3 on a cluster; default 1
@@ -156,6 +157,9 @@ func (cfg Config) credentials(opts []nats.Option) ([]nats.Option, error) {
 	}
 	if cfg.User != "" {
 		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
+	}
+	if cfg.Inbox != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.Inbox))
 	}
 	if cfg.Token != "" {
 		opts = append(opts, nats.Token(cfg.Token.Reveal()))

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// domainName is what NATS takes for a JetStream domain: one subject token.
+// domainName is what NATS takes for a JetStream domain, and Weir for the beginning of
+// inboxes: one subject token.
 var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (d *decoder) checkBroker(b *brokerBlock) {
@@ -38,6 +39,9 @@ func (d *decoder) checkBroker(b *brokerBlock) {
 	d.existing("broker.tls.key", &b.TLS.Key)
 	if b.Domain != "" && !domainName.MatchString(b.Domain) {
 		d.add("broker.domain", "must be letters, digits, hyphens and underscores, at most 64")
+	}
+	if d.has("broker.inbox") && !domainName.MatchString(b.Inbox) {
+		d.add("broker.inbox", "must be letters, digits, hyphens and underscores, at most 64")
 	}
 	d.watch(b)
 	within(d, "broker.replicas", b.Replicas, 1, 5)

@@ -51,6 +51,9 @@ type Broker struct {
 	TLS   TLS           `yaml:"tls"`
 	// Domain is the JetStream domain; default none.
 	Domain string `yaml:"domain"`
+	// Inbox is what the subjects of answers begin with, so that the broker can keep
+	// each user's for himself; default _INBOX.
+	Inbox string `yaml:"inbox"`
 	// Replicas is the number of copies of each stream, 1 to 5; default 1.
 	Replicas int `yaml:"replicas"`
 	// AckWait is how long the broker waits for a sign of life from a delivery

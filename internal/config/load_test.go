@@ -111,6 +111,7 @@ broker:
   user: weir
   password: {env: TOKEN}
   domain: hub_1
+  inbox: _INBOX_weir
   replicas: 3
   ack_wait: 1m30s
   monitors: ["http://127.0.0.1:8222", "https://b.example/nats"]
@@ -148,7 +149,7 @@ lanes:
 	want := &config.Config{
 		Broker: &config.Broker{
 			URLs: []string{"tls://a.example:4222", "tls://b.example"}, User: "weir",
-			Password: "token-of-nats", Domain: "hub_1", Replicas: 3, AckWait: 90 * time.Second,
+			Password: "token-of-nats", Domain: "hub_1", Inbox: "_INBOX_weir", Replicas: 3, AckWait: 90 * time.Second,
 			Monitors: []string{"http://127.0.0.1:8222", "https://b.example/nats"},
 		},
 		Admin:  config.Admin{Listen: "LocalHost:8092", Open: true},

@@ -196,6 +196,8 @@ func TestProblems(t *testing.T) {
 			"weir.yaml:1:38: broker.tls.cert: the file that is named here does not exist")},
 		{"domain", "lanes:", "broker: {url: nats://a.example, domain: a.b}\nlanes:",
 			"weir.yaml:1:33: broker.domain: must be letters, digits, hyphens and underscores, at most 64"},
+		{"inbox", "lanes:", "broker: {url: nats://a.example, inbox: 'a.>'}\nlanes:",
+			"weir.yaml:1:33: broker.inbox: must be letters, digits, hyphens and underscores, at most 64"},
 		{"replicas and ack_wait", "lanes:", "broker: {url: nats://a.example, replicas: 6, ack_wait: 1ms}\nlanes:", lines(
 			"weir.yaml:1:33: broker.replicas: must be between 1 and 5",
 			"weir.yaml:1:46: broker.ack_wait: must be between 1s and 30m")},
