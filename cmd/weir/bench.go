@@ -76,7 +76,7 @@ func (c *benchCmd) check() error {
 
 // each is how many events a lane gets in a whole run.
 func (c *benchCmd) each(lanes int) int {
-	return benchWarm + c.Probes + (c.Rounds+1)*(c.Events/max(1, lanes)+1)
+	return benchWarm + c.Probes + benchProfiled + (c.Rounds+1)*(c.Events/max(1, lanes)+1)
 }
 
 // Run measures one cell after the other and prints the report.
@@ -141,7 +141,7 @@ func drawBench(w io.Writer, r bench.Report) {
 	}
 	for _, cell := range r.Cells {
 		fmt.Fprintf(w, "\n%s\n", strings.ToUpper(cell.Name()))
-		for _, row := range slices.Concat(cell.RateRows(), cell.TimeRows(), cell.CountRows(), cell.CostRows()) {
+		for _, row := range slices.Concat(cell.RateRows(), cell.TimeRows(), cell.CountRows(), cell.CostRows(), cell.WayRows()) {
 			fmt.Fprintln(w, strings.Join(row, "\t"))
 		}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -66,4 +68,26 @@ func untilClosed(ctx context.Context, stdin io.Reader) (context.Context, context
 		stop()
 	}()
 	return ctx, stop
+}
+
+// benchServeCmd is weir serve with each allocation noted, a process of its own.
+type benchServeCmd struct{}
+
+// Run serves until standard input ends, and prints what was allocated.
+func (*benchServeCmd) Run(a *app) error {
+	bench.ProfileAllocs()
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilClosed(a.ctx, a.stdin)
+	defer stop()
+	s, err := startService(ctx, zerolog.Nop(), cfg)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.run(ctx), s.close()); err != nil {
+		return err
+	}
+	return json.NewEncoder(a.stdout).Encode(bench.CountAllocs())
 }

@@ -27,6 +27,7 @@ type benchRig struct {
 	lanes []string
 	next  int // number of the next event
 	admin string
+	file  string // weir.yaml
 
 	server, yardServer, provider, weir *bench.Child
 
@@ -36,6 +37,9 @@ type benchRig struct {
 	yards  *broker.Broker // that of the yardsticks
 	yard   *bench.Yard
 	base   string // of the provider's API
+
+	watches sync.WaitGroup
+	failed  context.CancelCauseFunc // ends the run because a process has ended
 }
 
 const (
@@ -57,20 +61,11 @@ func (c *benchCmd) withBench(a *app, cell bench.Cell, work func(context.Context,
 	}
 	ctx, cancel := context.WithCancelCause(a.ctx)
 	defer cancel(nil)
+	r.failed = cancel
+	defer r.watches.Wait()
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if err := r.start(ctx, cell); err != nil {
 		return err
-	}
-	var watches sync.WaitGroup
-	defer watches.Wait()
-	watched, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	for _, child := range r.children() {
-		watches.Go(func() {
-			if err := child.Await(watched); err != nil {
-				cancel(err)
-			}
-		})
 	}
 	if err := work(ctx, r); err != nil {
 		if cause := context.Cause(ctx); cause != nil && a.ctx.Err() == nil {
@@ -79,6 +74,15 @@ func (c *benchCmd) withBench(a *app, cell bench.Cell, work func(context.Context,
 		return err
 	}
 	return nil
+}
+
+// watch ends the run if a process ends that nobody has stopped.
+func (r *benchRig) watch(child *bench.Child) {
+	r.watches.Go(func() {
+		if err := child.Await(); err != nil {
+			r.failed(err)
+		}
+	})
 }
 
 // children are those that were started.
@@ -99,7 +103,11 @@ func (r *benchRig) start(ctx context.Context, cell bench.Cell) error {
 		return err
 	}
 	part := func(name string, args ...string) (*bench.Child, string, error) {
-		return bench.StartPart(ctx, name, filepath.Join(r.dir, name+".log"), self, args...)
+		child, said, err := bench.StartPart(ctx, name, r.dir, self, args...)
+		if err == nil {
+			r.watch(child)
+		}
+		return child, said, err
 	}
 	var url, yardURL, address string
 	if r.server, url, err = part("broker", "bench-broker", filepath.Join(r.dir, "broker"), cell.Sync); err != nil {
@@ -122,12 +130,24 @@ func (r *benchRig) start(ctx context.Context, cell bench.Cell) error {
 	if r.admin, err = freeAddress(ctx); err != nil {
 		return err
 	}
-	file, err := r.configure(url, address, cell)
-	if err != nil {
+	if r.file, err = r.configure(url, address, cell); err != nil {
 		return err
 	}
-	r.weir, err = bench.StartChild("weir serve", filepath.Join(r.dir, "weir.log"), self, "serve", "-c", file, "--log-level", "error", "--log-format", "json")
+	r.weir, err = r.serve("serve")
 	return err
+}
+
+// serve starts weir serve, or a command that is like it.
+func (r *benchRig) serve(command string) (*bench.Child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	child, err := bench.StartChild(command, r.dir, self, command, "-c", r.file, "--log-level", "error", "--log-format", "json")
+	if err == nil {
+		r.watch(child)
+	}
+	return child, err
 }
 
 // provision connects to a broker and makes Weir's streams there.
@@ -200,9 +220,8 @@ func (r *benchRig) stop() error {
 		r.yard.Close()
 	}
 	var errs []error
-	if r.weir != nil {
+	if r.weir != nil { // before the broker that it uses
 		errs = append(errs, r.weir.Stop())
-		r.weir = nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.a.ctx), 5*time.Second)
 	defer cancel()

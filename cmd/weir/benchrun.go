@@ -27,7 +27,12 @@ func (c *benchCmd) measure(a *app, cell bench.Cell) (bench.Cell, error) {
 			return fmt.Errorf("first events: %w", err)
 		}
 		m := &benchRun{benchRig: r, cell: &cell}
-		return errors.Join(m.rounds(ctx), m.load(ctx), m.whole(ctx))
+		for _, step := range []func(context.Context) error{m.rounds, m.load, m.whole, m.allocations} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return cell, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,9 +88,6 @@ const benchLoad = 0.5
 // whatever became of those before.
 func (m *benchRun) load(ctx context.Context) error {
 	m.cell.LoadRate = m.cell.Weir.Median() * benchLoad
-	if m.cell.LoadRate <= 0 {
-		return nil // the rounds failed
-	}
 	first, n := m.take(m.c.Events), m.c.Events
 	due := make([]time.Time, n)
 	errs := make([]error, n)
@@ -197,6 +195,42 @@ func (m *benchRun) still(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// benchProfiled is of how many events each allocation is noted.
+const benchProfiled = 200
+
+// allocations sends events through a weir serve that notes each allocation, in the
+// place of the other one.
+func (m *benchRun) allocations(ctx context.Context) error {
+	if err := m.weir.Stop(); err != nil {
+		return err
+	}
+	var err error
+	if m.weir, err = m.serve("bench-serve"); err != nil {
+		return err
+	}
+	w := m.work(*m.cell)
+	w.Events = min(benchProfiled, m.c.Events)
+	if err := bench.Feed(ctx, m.js, w, m.take(w.Events), m.c.Size); err != nil {
+		return err
+	}
+	if err := m.settled(ctx); err != nil {
+		return err
+	}
+	if err := m.weir.Stop(); err != nil {
+		return err
+	}
+	said, err := m.weir.Output()
+	if err != nil {
+		return err
+	}
+	var all bench.Allocs
+	if err := json.Unmarshal(said, &all); err != nil {
+		return fmt.Errorf("what was allocated: %w", err)
+	}
+	m.cell.Cost.Way = all.Each(w.Events)
+	return nil
 }
 
 // spent is what the processes have used so far.

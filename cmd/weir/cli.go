@@ -43,6 +43,7 @@ type cli struct {
 
 	BenchBroker   benchBrokerCmd   `cmd:"" hidden:""` // processes of weir bench
 	BenchProvider benchProviderCmd `cmd:"" hidden:""`
+	BenchServe    benchServeCmd    `cmd:"" hidden:""`
 }
 
 // app is what every subcommand works with.

@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,7 +59,7 @@ func TestBench(t *testing.T) {
 	if c.Creates < 1./5 || c.Creates > 1 {
 		t.Errorf("got %v requests an event, want one for 1 to 5 events", c.Creates)
 	}
-	if c.Cost.Allocs <= 0 || c.Cost.Peak <= 0 || !c.Cost.Known {
+	if way := c.Cost.Way; c.Cost.Allocs <= 0 || c.Cost.Peak <= 0 || !c.Cost.Known || way.Own <= 0 || way.Libraries <= 0 || len(way.Top) == 0 {
 		t.Errorf("cost: got %+v, want all of it", c.Cost)
 	}
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "2 lanes, batch 5, sync background") {
@@ -65,6 +68,49 @@ func TestBench(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "weir-bench-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// TestBenchEnds interrupts weir bench, and kills it: none of its processes is left.
+func TestBenchEnds(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"interrupt": syscall.SIGINT, "kill": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			cmd := child(t, map[string]string{"TMPDIR": dir}, "bench", "--events", "1000", "--rounds", "9", "--lanes", "2")
+			of := func() int { return processesOf(t, "TMPDIR="+dir) }
+			await(t, patience, "five processes: two brokers, provider, weir serve and itself", func() bool { return of() == 5 })
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			err := cmd.Wait()
+			await(t, patience, "no process left", func() bool { return of() == 0 })
+			if signal != syscall.SIGINT {
+				return
+			}
+			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 130 {
+				t.Errorf("got %v, want exit code 130", err)
+			}
+			if left, err := filepath.Glob(filepath.Join(dir, "weir-bench-*")); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// processesOf counts the processes with a word in their environment.
+func processesOf(t *testing.T, word string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if env, err := os.ReadFile(file); err == nil && slices.Contains(strings.Split(string(env), "\x00"), word) {
+			n++
+		}
+	}
+	return n
 }
 
 func TestBenchRefuses(t *testing.T) {

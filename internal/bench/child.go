@@ -8,38 +8,49 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 // Child is a process of the run. Where the system can do it, it dies with this one.
 type Child struct {
-	Name string
-	cmd  *exec.Cmd
-	in   io.Closer
-	log  string // path of what it said on standard error
-	done chan struct{}
-	err  error // of its end, after done
+	Name    string
+	cmd     *exec.Cmd
+	in      io.Closer
+	log     string        // path of what it said on standard error
+	out     string        // and on standard output
+	stopped atomic.Bool   // it was asked to end
+	done    chan struct{} // closed when it has ended
+	err     error         // of its end, after done
 }
 
 // stopFor is how long a process may take to end before it is killed.
 const stopFor = 20 * time.Second
 
-// StartChild starts a program. What it says on standard error is written to the file
-// log. Its standard input ends with this process, so that it can notice.
-func StartChild(name, log, path string, args ...string) (*Child, error) {
-	c, _, err := start(name, log, false, path, args)
-	return c, err
+// StartChild starts a program. What it says is kept in files of a folder. Its
+// standard input ends with this process, so that it can notice.
+func StartChild(name, dir, path string, args ...string) (*Child, error) {
+	out, err := create(filepath.Join(dir, name+".out"))
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return start(name, dir, out, path, args)
 }
 
 // StartPart is StartChild for one that says on standard output, in one line, where
 // it can be reached, as soon as it can.
-func StartPart(ctx context.Context, name, log, path string, args ...string) (*Child, string, error) {
-	c, out, err := start(name, log, true, path, args)
+func StartPart(ctx context.Context, name, dir, path string, args ...string) (*Child, string, error) {
+	out, w, err := os.Pipe()
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("start %s: %w", name, err)
+	}
+	c, err := start(name, dir, w, path, args)
+	if err != nil {
+		return nil, "", errors.Join(err, out.Close())
 	}
 	line := make(chan string, 1)
 	go func() {
@@ -52,62 +63,48 @@ func StartPart(ctx context.Context, name, log, path string, args ...string) (*Ch
 		if address != "" {
 			return c, address, nil
 		}
-		c.Stop()
-		return nil, "", fmt.Errorf("%s did not start: %s", name, c.said())
+		err = fmt.Errorf("%s did not start: %s", name, c.said())
 	case <-ctx.Done():
-		c.Stop()
-		return nil, "", context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	_ = c.Stop() // why it did not start says more
+	return nil, "", err
 }
 
-func start(name, log string, piped bool, path string, args []string) (c *Child, out io.ReadCloser, err error) {
-	f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+func create(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_TRUNC|os.O_CREATE|os.O_WRONLY, 0o600)
+}
+
+// start starts a program with a file, which it closes here, as its standard output.
+func start(name, dir string, out *os.File, path string, args []string) (*Child, error) {
+	defer func() { _ = out.Close() }() // the process has its own
+	c := &Child{Name: name, log: filepath.Join(dir, name+".log"), out: out.Name(), done: make(chan struct{})}
+	log, err := create(c.log)
 	if err != nil {
-		return nil, nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	defer func() { _ = f.Close() }() // the process has its own
-	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = f, f, childAttributes()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, nil, fmt.Errorf("start %s: %w", name, err)
+	defer func() { _ = log.Close() }()
+	c.cmd = exec.Command(path, args...)
+	c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = out, log, childAttributes()
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	if piped {
-		cmd.Stdout = nil
-		if out, err = pipeOf(cmd); err != nil {
-			return nil, nil, fmt.Errorf("start %s: %w", name, err)
-		}
-	}
-	c = &Child{Name: name, cmd: cmd, in: in, log: log, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		// The child's end is bound to that of the thread that started it.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		err := c.cmd.Start()
 		started <- err
 		if err == nil {
-			c.err = cmd.Wait()
+			c.err = c.cmd.Wait()
 			close(c.done)
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	if w, ok := cmd.Stdout.(*os.File); piped && ok {
-		_ = w.Close() // the process has its own
-	}
-	return c, out, nil
-}
-
-// pipeOf is a pipe of the process's standard output that Wait does not close.
-func pipeOf(cmd *exec.Cmd) (io.ReadCloser, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	cmd.Stdout = w
-	return r, nil
+	return c, nil
 }
 
 // PID is its number.
@@ -116,8 +113,9 @@ func (c *Child) PID() int { return c.cmd.Process.Pid }
 // Stop asks the process to end, kills it if it does not, and returns when it is
 // gone. The error says that it did not end well.
 func (c *Child) Stop() error {
-	if err := c.Ended(); err != nil {
-		return err
+	if c.stopped.Swap(true) {
+		<-c.done
+		return nil // the first one has told
 	}
 	_ = c.in.Close()
 	if c.cmd.Process.Signal(syscall.SIGTERM) != nil { // it has ended, or the system knows no signals
@@ -126,24 +124,23 @@ func (c *Child) Stop() error {
 	timer := time.AfterFunc(stopFor, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
 	<-c.done
-	if runtime.GOOS == "windows" || c.err == nil {
+	if c.err == nil || runtime.GOOS == "windows" {
 		return nil
 	}
-	if e, ok := errors.AsType[*exec.ExitError](c.err); ok && e.ExitCode() == 130 {
-		return nil // it was interrupted, as asked
-	}
-	return fmt.Errorf("%s: %w: %s", c.Name, c.err, c.said())
+	return fmt.Errorf("%s did not end well: %w: %s", c.Name, c.err, c.said())
 }
 
-// Ended is the reason why the process is not there any more; nil while it runs.
-func (c *Child) Ended() error {
-	select {
-	case <-c.done:
-		return fmt.Errorf("%s has ended by itself: %v: %s", c.Name, c.err, c.said())
-	default:
+// Await waits until the process has ended, and returns why if nobody has stopped it.
+func (c *Child) Await() error {
+	<-c.done
+	if c.stopped.Load() {
 		return nil
 	}
+	return fmt.Errorf("%s has ended by itself (%v): %s", c.Name, c.err, c.said())
 }
+
+// Output is what a process that has ended said on standard output.
+func (c *Child) Output() ([]byte, error) { return os.ReadFile(c.out) }
 
 // said is the end of what the process said.
 func (c *Child) said() string {
@@ -165,14 +162,3 @@ func (c *Child) Usage() Usage { return usageOf(c.PID()) }
 
 // OwnUsage is what this process has used.
 func OwnUsage() Usage { return usageOf(os.Getpid()) }
-
-// Await waits until the process has ended, and returns why it did; nil if ctx ended
-// before.
-func (c *Child) Await(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-c.done:
-		return c.Ended()
-	}
-}

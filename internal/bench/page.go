@@ -119,10 +119,22 @@ func (c Cell) CostRows() [][]string {
 		{"processor, the bare loop", cpu(c.Cost.Loop)},
 		{"processor, its broker", cpu(c.Cost.LoopBy)},
 		{"processor, the provider, for weir", cpu(c.Cost.Provider)},
-		{"allocations of weir serve, all libraries included", fmt.Sprintf("%.0f, %.1f KiB", c.Cost.Allocs, c.Cost.Bytes/1024)},
+		{"allocations in weir's own functions, fetch to first byte", fmt.Sprintf("%.0f", c.Cost.Way.Own)},
+		{"allocations in libraries meanwhile", fmt.Sprintf("%.0f", c.Cost.Way.Libraries)},
+		{"allocations of weir serve, all of them", fmt.Sprintf("%.0f, %.1f KiB", c.Cost.Allocs, c.Cost.Bytes/1024)},
 	}
 	if c.Cost.Peak > 0 {
 		rows = append(rows, []string{"memory of weir serve at most", fmt.Sprintf("%.0f MiB", float64(c.Cost.Peak)/(1<<20))})
+	}
+	return rows
+}
+
+// WayRows are Weir's own functions that allocate most between the fetch of an event
+// and its first byte: a header, then a row each.
+func (c Cell) WayRows() [][]string {
+	rows := [][]string{{"allocations, fetch to first byte", "of an event"}}
+	for _, f := range c.Cost.Way.Top {
+		rows = append(rows, []string{f.Name, fmt.Sprintf("%.1f", f.Allocations)})
 	}
 	return rows
 }
@@ -139,7 +151,7 @@ func (r Report) Page() string {
 	table(&b, goals)
 	for _, c := range r.Cells {
 		fmt.Fprintf(&b, "\n## %s\n", capital(c.Name()))
-		for _, rows := range [][][]string{c.RateRows(), c.TimeRows(), c.CountRows(), c.CostRows()} {
+		for _, rows := range [][][]string{c.RateRows(), c.TimeRows(), c.CountRows(), c.CostRows(), c.WayRows()} {
 			b.WriteByte('\n')
 			table(&b, rows)
 		}

@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func cell(sync string) bench.Cell {
 		Pair:  bench.Quantiles{N: 9, P50: 2 * time.Millisecond, P99: 3 * time.Millisecond},
 		ToAck: map[string]float64{"KV_WEIR_LEDGER": 2, "WEIR_OUTCOMES": 1},
 		ToEnd: map[string]float64{"KV_WEIR_LEDGER": 3.5, "WEIR_OUTCOMES": 2},
+		Cost:  bench.Cost{Way: bench.Way{Own: 61.5, Libraries: 9, Top: []bench.FunctionUse{{Name: "schema.Decode", Allocations: 61.5}}}},
 	}
 }
 
@@ -36,14 +38,16 @@ func TestGoals(t *testing.T) {
 		"",
 		"publish to first byte, p50, in publishes with a compare-and-set | ≤ 3.00 | 2.00 | met",
 		"publish to first byte, p99, in publishes with a compare-and-set | ≤ 3.00 | 4.00 | missed by 1.00",
+		"allocations in weir's own functions, fetch to first byte | ≤ 60.00 | 61.50 | missed by 1.50",
 	}
 	same[2] = "rate, of that of the same writes alone | ≥ 70 % | 70 % (60 % to 90 %) | met"
 	if diff := cmp.Diff(same, lines(cell(bench.SyncAlways))); diff != "" {
 		t.Errorf("always (-want +got):\n%s", diff)
 	}
-	slow := cell(bench.SyncBackground)
+	slow := cell(bench.SyncBackground) // its pairs are no synced ones
 	slow.Weir = bench.Series{50, 55, 58}
 	same[2] = "rate, of that of the bare loop | ≥ 60 % | 55 % (50 % to 58 %) | missed by 5 points"
+	same = slices.Delete(same, 3, 5)
 	if diff := cmp.Diff(same, lines(slow)); diff != "" {
 		t.Errorf("background (-want +got):\n%s", diff)
 	}
@@ -66,7 +70,7 @@ func TestPage(t *testing.T) {
 		"| the same requests alone | 200 | 200 | 200 | 35 % |\n",
 		"| durable writes to the ack | 3.00 (KV_WEIR_LEDGER 2.00, WEIR_OUTCOMES 1.00) |\n",
 		"sends 9 events of 512 bytes", "after about 5ms", "(8 for each lane)", "2026-11-21", "go1.26", "2 cores", "`weir bench --events 9`",
-		"not known on this system",
+		"not known on this system", "| schema.Decode | 61.5 |\n",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
