@@ -28,6 +28,9 @@ VERIFY ?= $(if $(FROM),0,3)
 COUNT ?= 10
 # Of each cell of "make bench-pacing".
 PACING_SEEDS ?= 8
+# The revision of "make upgrade-test" and "make formats": the newest release before
+# this commit, or where there is none a version that a good deal was changed after.
+BEFORE = $(or $(OLD),$(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || echo 93a0f65))
 # What "make demo" and "make bench-load" add to the command line.
 ARGS ?=
 BENCH_LOAD ?= --lanes 1,4 --batch 1,20
@@ -43,7 +46,9 @@ ARCH ?= $(shell $(GO) env GOARCH)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 CAFILE ?= /etc/ssl/certs/ca-certificates.crt
 
-.PHONY: help check console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-load bench-pacing fuzz demo clean
+FORMATS := cmd/weir/testdata/formats.json
+
+.PHONY: help check upgrade-test formats console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-load bench-pacing fuzz demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +69,7 @@ fixed: ## go fix has nothing to modernise
 vet: ## go vet
 	@echo '== vet'
 	@$(GO) vet ./...
-	@$(GO) vet -tags 'soak chaos pacing compose' ./cmd/weir
+	@$(GO) vet -tags 'soak chaos pacing compose upgrade' ./cmd/weir
 	@$(GO) -C tools vet ./...
 	@$(GO) -C $(BROWSERTEST) vet ./...
 
@@ -162,6 +167,20 @@ image: ## the image weir:dev, without a network, of a binary made here (VERSION=
 
 compose-test: ## docker-compose.yml for real, under kills, cuts and scaling; wants a Docker engine; about 10 minutes
 	$(GO) test -tags compose -run '^TestCompose$$' -count=1 -timeout 1h -v ./cmd/weir
+
+# The old one is built of what Git has of it, with nothing but the modules that are
+# there.
+bin/upgrade/weir: FORCE
+	@rm -rf bin/upgrade && mkdir -p bin/upgrade/source
+	@git archive $(BEFORE) | tar -x -C bin/upgrade/source
+	@echo "the version before: $$(git log -1 --format='%h %s' $(BEFORE))"
+	@cd bin/upgrade/source && $(GO) build -trimpath -buildvcs=false -o ../weir ./cmd/weir
+
+upgrade-test: bin/upgrade/weir ## replicas and an embedded store taken to this version, back and forward again under load; OLD=REVISION; 25 minutes
+	WEIR_OLD="$(CURDIR)/bin/upgrade/weir" $(GO) test -tags upgrade -run '^TestUpgrade' -skip '^TestUpgradeGolden$$' -count=1 -timeout 1h -v ./cmd/weir
+
+formats: bin/upgrade/weir ## what the version before stores, written down for the tests of this one; OLD=REVISION
+	WEIR_OLD="$(CURDIR)/bin/upgrade/weir" WEIR_GOLDEN="$(CURDIR)/$(FORMATS)" $(GO) test -tags upgrade -run '^TestUpgradeGolden$$' -count=1 -timeout 10m -v ./cmd/weir
 
 # The last of them wants wrk to be installed.
 soak: ## weir killed 100 times with -9 under provider faults, eight replicas that come and go, the gateway under wrk; half an hour

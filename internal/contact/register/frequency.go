@@ -154,8 +154,12 @@ func (r *Register) record(ctx context.Context, key string) (rec record, revision
 	if data == nil { // by a person: that it was says that it must not count
 		return record{}, revision, nil
 	}
-	if err := json.Unmarshal(data, &rec); err != nil || rec.V > metaFormat {
-		return rec, revision, fmt.Errorf("the record %s of WEIR_CONTACT %w", key, errStrange)
+	err = json.Unmarshal(data, &rec)
+	if err == nil && rec.V > metaFormat {
+		err = errNewer
+	}
+	if err != nil {
+		return rec, revision, fmt.Errorf("the record %s of WEIR_CONTACT %w: %w", key, errStrange, err)
 	}
 	return rec, revision, nil
 }
