@@ -165,8 +165,8 @@ image: ## the image weir:dev, without a network, of a binary made here (VERSION=
 	docker build --quiet --no-cache --file deploy/prebuilt.Dockerfile --platform linux/$(ARCH) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" --tag weir:$(VERSION) bin/image
 
-compose-test: ## docker-compose.yml for real, under kills, cuts and scaling; wants a Docker engine; about 10 minutes
-	$(GO) test -tags compose -run '^TestCompose$$' -count=1 -timeout 1h -v ./cmd/weir
+compose-test: ## docker-compose.yml for real, under kills, cuts and scaling, to this version and back; wants a Docker engine; about 15 minutes
+	$(GO) test -tags compose -run '^TestCompose' -count=1 -timeout 1h -v ./cmd/weir
 
 # The old one is built of what Git has of it, with nothing but the modules that are
 # there.
