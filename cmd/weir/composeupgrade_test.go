@@ -36,8 +36,7 @@ func TestComposeUpgrade(t *testing.T) {
 	old := imageBefore(t)
 	buildImages(t)
 	s := newStack(t, command, false)
-	version := func(tag string) { s.env = append(s.env, "WEIR_VERSION="+tag) } // the last one counts
-	version(old)
+	s.env = append(s.env, "WEIR_VERSION="+old) // the last one counts
 	s.up(2)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
@@ -50,8 +49,10 @@ func TestComposeUpgrade(t *testing.T) {
 	for _, tag := range []string{composeImage, old, composeImage} {
 		_ = sleep(ctx, 15*time.Second)
 		heal := s.hist.Disturb("upgrade", tag)
-		version(tag)
-		s.compose("up", "--detach", "--no-deps", "weir")
+		up := append([]string{"WEIR_VERSION=" + tag}, append(s.command, "up", "--detach", "--no-deps", "weir")...)
+		if _, err := s.try("env", up...); err != nil {
+			t.Fatal(err)
+		}
 		await(t, patience, "the lanes to have an owner that says so", func() bool {
 			out, err := s.try(s.command[0], append(s.command[1:], "exec", "-T", "weir", "/weir", "lanes")...)
 			return err == nil && !strings.Contains(out, "no running weir")
