@@ -108,7 +108,7 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 		done(ratelimiter.Unused)
 		return
 	}
-	ln.e.claimed.Add(int64(len(group)))
+	ln.claims(len(group))
 	items := make([]Item, len(group))
 	for i, c := range group {
 		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}

@@ -30,7 +30,8 @@ type lane struct {
 	held     *Pause               // wins over pause
 	before   time.Time            // see Engine.SetDoubtful
 	changed  chan struct{}        // closed and replaced when pause or room changes
-	handling int                  // batches under way, at most mostFlying
+	handling int                  // batches under way, at most mostHandled
+	claimed  int                  // events claimed and not recorded yet
 	busy     map[string]bool      // intents being handled
 	sighted  map[string]sighting  // foreign claims, since when they have been seen
 	unused   map[string]bool      // nonces of claims whose request was never begun
@@ -80,6 +81,15 @@ func placeOf(m Message) place {
 // rejectionsInARow that are equal pause a lane: the route is wrong rather than
 // the events.
 const rejectionsInARow = 10
+
+// mostHandled is how many batches of a lane may be under way. Of most of them only
+// outcome and acknowledgement are left: of what was claimed and is not recorded, which
+// a crash would leave in doubt, there are no more than mostClaimed batches, those in
+// flight and as many whose answers are being written down.
+const (
+	mostHandled = 4 * mostFlying
+	mostClaimed = 2 * mostFlying
+)
 
 // doubtWindow is how long a doubt counts towards a lane's DoubtLimit.
 const doubtWindow = 10 * time.Minute
@@ -258,9 +268,14 @@ func (ln *lane) fetch(n int, ps *pulls, first Message) []Message {
 		if len(msgs) >= n {
 			break
 		}
+		if p.open {
+			continue // what comes, comes by it: nothing is there
+		}
 		more, err := p.queue.Fetch(n-len(msgs), 0)
 		if err != nil {
 			ln.lg.Warn().Err(err).Msg("fetch")
+		} else if len(more) == 0 {
+			p.hold() // and is not asked in vain before each batch of another queue
 		}
 		msgs = append(msgs, more...)
 	}
@@ -341,11 +356,23 @@ func (ln *lane) paused() (*Pause, <-chan struct{}) {
 	return cmp.Or(ln.held, ln.pause), ln.changed
 }
 
-// crowded reports whether as many batches are under way as may be.
+// crowded reports whether as many batches are under way, or as many events claimed
+// and not recorded, as may be.
 func (ln *lane) crowded() bool {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	return ln.handling >= mostFlying
+	return ln.handling >= mostHandled || ln.claimed >= mostClaimed*ln.cfg.Batch
+}
+
+// claims counts n events more that were claimed and are not recorded, or fewer.
+func (ln *lane) claims(n int) {
+	ln.e.claimed.Add(int64(n))
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.claimed += n
+	if n < 0 && ln.claimed-n >= mostClaimed*ln.cfg.Batch {
+		ln.notify()
+	}
 }
 
 // stop pauses the lane in the name of a rule, if there is a reason: at once here,

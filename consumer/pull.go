@@ -31,6 +31,14 @@ func (a arrival) taken() Message {
 	return a.msg
 }
 
+// hold opens the pull, unless it is open. It is for the lane's loop.
+func (p *pull) hold() {
+	if !p.open {
+		p.open = true
+		p.begin <- struct{}{}
+	}
+}
+
 // run serves the pull until ctx ends.
 func (p *pull) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
 	for {
@@ -130,10 +138,7 @@ func (ln *lane) idle(ctx context.Context, ps *pulls) Message {
 		look = time.After(roomPoll)
 	}
 	for _, p := range wanted {
-		if !p.open {
-			p.open = true
-			p.begin <- struct{}{}
-		}
+		p.hold()
 	}
 	select {
 	case a := <-ps.came:
