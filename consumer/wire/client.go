@@ -306,14 +306,14 @@ func (c *Client) Answer(x Exchange) ([]byte, error) {
 		return nil, x.Err
 	}
 	coding := c.words.Coding(x.Header)
-	words := cmp.Or(coding, c.words.Said(x.Body))
+	said := func() string { return cmp.Or(coding, c.words.Said(x.Body)) } // it is dear, and of no use where all is well
 	switch {
 	case x.Status == http.StatusNotFound:
-		return nil, fmt.Errorf("%w (%s)", consumer.ErrNotFound, words)
+		return nil, fmt.Errorf("%w (%s)", consumer.ErrNotFound, said())
 	case x.Status == http.StatusUnauthorized, x.Status == http.StatusForbidden:
-		return nil, fmt.Errorf("%w (status %d: %s)", consumer.ErrUnauthorized, x.Status, words)
+		return nil, fmt.Errorf("%w (status %d: %s)", consumer.ErrUnauthorized, x.Status, said())
 	case x.Status/100 != 2:
-		return nil, fmt.Errorf("status %d: %s", x.Status, words)
+		return nil, fmt.Errorf("status %d: %s", x.Status, said())
 	case !x.Complete:
 		return nil, fmt.Errorf("read the answer: %w", x.Err)
 	case coding != "":
