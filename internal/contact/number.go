@@ -79,10 +79,11 @@ func (n Numbers) check(to consumer.Recipient) error {
 
 // special refuses a number that is never dialled.
 func special(number *phonenumbers.PhoneNumber) error {
-	if phonenumbers.IsValidNumber(number) {
-		if phonenumbers.GetNumberType(number) == phonenumbers.PREMIUM_RATE {
-			return never(consumer.RuleNumber, "A premium-rate number is never called.")
-		}
+	switch phonenumbers.GetNumberType(number) {
+	case phonenumbers.PREMIUM_RATE:
+		return never(consumer.RuleNumber, "A premium-rate number is never called.")
+	case phonenumbers.UNKNOWN: // what is not valid is of no type
+	default:
 		return nil
 	}
 	national := phonenumbers.GetNationalSignificantNumber(number)
