@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -181,6 +182,9 @@ func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
 	fail := func(problem any) (consumer.Intent, unknown, error) {
 		return consumer.Intent{}, nil, fmt.Errorf("%w: entry %s.%s: %v", consumer.ErrStrange, lane, key, problem)
 	}
+	if e, ok := decodeKnown(data); ok {
+		return e.intent(lane, key), nil, nil
+	}
 	var head struct {
 		V int `json:"v"`
 	}
@@ -206,6 +210,17 @@ func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
 	}
 	maps.DeleteFunc(extra, func(name string, _ json.RawMessage) bool { return members[name] })
 	return e.intent(lane, key), extra, nil
+}
+
+// decodeKnown reads an entry as this version writes it, in one pass. Whatever has
+// members that are not known, or anything odd, is left to decode.
+func decodeKnown(data []byte) (e entry, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if d.Decode(&e) != nil || d.InputOffset() != int64(len(data)) {
+		return e, false
+	}
+	return e, e.V == format && e.State != consumer.Absent
 }
 
 // writeOf returns the id of the write that stored this value; empty if it
