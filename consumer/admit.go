@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
-
 	"github.com/weirhq/weir/schema"
 )
 
@@ -23,7 +21,7 @@ const unreadableWait = time.Minute
 // everything is known but the claim.
 type candidate struct {
 	msg     Message
-	ev      event.Event
+	ev      *schema.Reading
 	refusal error // why it cannot be sent whatever its lane says: it cannot be read, or is too old
 	digest  string
 	intent  Intent
@@ -97,9 +95,10 @@ func (ln *lane) falter(ctx context.Context, err error) {
 
 // decode reads the event. An event that makes the decoder panic is refused like
 // one that cannot be read.
-func (ln *lane) decode(m Message) (ev event.Event, err error) {
+func (ln *lane) decode(m Message) (ev *schema.Reading, err error) {
 	defer ln.rescue(&err)
-	return schema.Decode(m.Header(), m.Data(), ln.cfg.MaxEvent)
+	ev = &schema.Reading{}
+	return schema.DecodeReading(m.Header(), m.Data(), ln.cfg.MaxEvent)
 }
 
 // rescue turns a panic over one event into its refusal.
@@ -113,7 +112,7 @@ func (ln *lane) rescue(err *error) {
 // key is the intent's key: of the event, or of the message's place in its
 // stream if the event cannot be read. A message that Weir addressed itself
 // names it.
-func (ln *lane) key(m Message, ev event.Event, refusal error) string {
+func (ln *lane) key(m Message, ev *schema.Reading, refusal error) string {
 	o := m.Origin()
 	switch {
 	case o.Intent != "":
@@ -126,14 +125,14 @@ func (ln *lane) key(m Message, ev event.Event, refusal error) string {
 }
 
 // examine decides by the ledger's entry what is to be done with the message.
-func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Event, refusal error) (*candidate, *Intent, error) {
+func (ln *lane) examine(ctx context.Context, m Message, key string, ev *schema.Reading, refusal error) (*candidate, *Intent, error) {
 	in, rev, err := ln.load(ctx, key)
 	if err != nil {
 		return nil, nil, err
 	}
 	var digest string
 	if refusal == nil {
-		digest = schema.Digest(ev)
+		digest = ev.Digest()
 		known := in.State != Absent && in.Digest != "" // else whatever comes under its id was withdrawn
 		if known && digest != in.Digest && digest != in.Former && m.Origin().Intent == "" {
 			done, err := ln.conflict(ctx, m, key, ev, digest)
@@ -141,14 +140,14 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 	}
 	if refusal == nil && in.Forgotten.IsZero() {
-		in.recall(ev)
+		in.recall(ev.Event)
 	}
 	ln.waits.back(in)
 	if in.State == Absent {
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		if refusal == nil {
 			in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
-			in.Trace = schema.TraceparentOf(ev, m.Header())
+			in.Trace = schema.TraceparentOf(ev.Event, m.Header())
 			var unsure error
 			if refusal, unsure = ln.tooOld(ev.Time(), m.Origin().Published); unsure != nil {
 				ln.hold(ctx, m, unsure)
@@ -157,12 +156,12 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev event.Eve
 		}
 	}
 	order := ln.order(m.Origin())
-	life, untold := ln.lifetime(ev, in, m.Origin(), order)
+	life, untold := ln.lifetime(ev.Event, in, m.Origin(), order)
 	if refusal == nil {
 		refusal = untold
 	}
-	c := &candidate{msg: m, ev: ev, refusal: refusal, digest: digest, intent: in, rev: rev, life: life, redial: schema.Redial(ev)}
-	if c.first, _ = schema.Redialled(ev); c.first == "" && in.Redial > 0 { // a person's correction does not say it
+	c := &candidate{msg: m, ev: ev, refusal: refusal, digest: digest, intent: in, rev: rev, life: life, redial: schema.Redial(ev.Event)}
+	if c.first, _ = schema.Redialled(ev.Event); c.first == "" && in.Redial > 0 { // a person's correction does not say it
 		c.first, c.redial = in.RedialOf, true
 	}
 	switch in.State {
@@ -231,7 +230,7 @@ func (ln *lane) load(ctx context.Context, key string) (Intent, uint64, error) {
 
 // conflict makes a dead letter of an event whose id was taken by another
 // content: an intent of its own, which is locked if it is returned.
-func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Event, digest string) (done *Intent, err error) {
+func (ln *lane) conflict(ctx context.Context, m Message, key string, ev *schema.Reading, digest string) (done *Intent, err error) {
 	key = derivedKey(key, digest)
 	if !ln.lock(key) {
 		ln.giveBack(m, 2*time.Second, false)
@@ -249,7 +248,7 @@ func (ln *lane) conflict(ctx context.Context, m Message, key string, ev event.Ev
 	if in.State == Absent {
 		in.Lane, in.Key, in.Digest = ln.cfg.Name, key, digest
 		in.Source, in.ID, in.Type = ev.Source(), ev.ID(), ev.Type()
-		in.Trace = schema.TraceparentOf(ev, m.Header())
+		in.Trace = schema.TraceparentOf(ev.Event, m.Header())
 	}
 	return ln.refuseEvent(ctx, &candidate{intent: in, rev: rev}, &schema.Refusal{
 		Class:  schema.ClassConflict,
@@ -334,7 +333,7 @@ func (ln *lane) screen(ctx context.Context, c *candidate) (*candidate, *Intent, 
 
 // translate makes the provider's request of an event, and says when it may be
 // sent.
-func (ln *lane) translate(ev event.Event) (r Request, rule Rule, err error) {
+func (ln *lane) translate(ev *schema.Reading) (r Request, rule Rule, err error) {
 	defer ln.rescue(&err)
 	s := Screen(ln.e.cfg.Catalog, ln.cfg.Routes, ln.cfg.Contact, ln.a.cfg.Provider, ev)
 	return s.Request, s.Rule, s.Err

@@ -3,7 +3,7 @@ package consumer
 import (
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/weirhq/weir/schema"
 )
 
 // Recipient is who a request contacts, as the provider's own request says it
@@ -24,7 +24,7 @@ type Contact interface {
 	Number(field, text string) (string, error)
 	// Rule returns when a recipient may be contacted on behalf of an event: nil if
 	// at any time. Its errors are those of Number.
-	Rule(e event.Event, to Recipient) (Rule, error)
+	Rule(e *schema.Reading, to Recipient) (Rule, error)
 }
 
 // Rule says when one recipient may be contacted. It may be asked concurrently.

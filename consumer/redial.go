@@ -89,7 +89,7 @@ func (ln *lane) redial(ctx context.Context, in *Intent, conv Conversation) (*Red
 	if r.Attempt = in.Redial + 1; in.Redial >= r.Of {
 		return r.not(last)
 	}
-	request, _, err := ln.translate(ev)
+	request, _, err := ln.translate(schema.NewReading(ev))
 	switch {
 	case err != nil:
 		return r.not(because("it cannot be sent again: " + err.Error()))

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
-
 	"github.com/weirhq/weir/schema"
 )
 
@@ -33,13 +31,13 @@ type Screening struct {
 // Screen makes the provider's request of an event, or finds why there is none. It
 // depends on the event alone: the same event has the same screening each time. A nil
 // Contact has no rules.
-func Screen(c *schema.Catalog, routes *schema.Routes, rules Contact, p Provider, ev event.Event) Screening {
-	s := Screening{Station: StationData, Err: c.Check(ev)}
+func Screen(c *schema.Catalog, routes *schema.Routes, rules Contact, p Provider, ev *schema.Reading) Screening {
+	s := Screening{Station: StationData, Err: ev.Check(c)}
 	if s.Err != nil {
 		return s
 	}
 	s.Station = StationRoute
-	if s.Choice, s.Err = routes.Choose(ev); s.Err != nil {
+	if s.Choice, s.Err = ev.Choose(routes); s.Err != nil {
 		return s
 	}
 	s.Station = StationRequest

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirhq/weir/consumer"
@@ -23,7 +22,7 @@ type hours struct {
 
 func (h *hours) Number(_, text string) (string, error) { return text, nil }
 
-func (h *hours) Rule(event.Event, consumer.Recipient) (consumer.Rule, error) {
+func (h *hours) Rule(*schema.Reading, consumer.Recipient) (consumer.Rule, error) {
 	if h.wrong != nil {
 		return h, h.wrong()
 	}

@@ -162,6 +162,9 @@ func parseTime(text string) (time.Time, bool) {
 }
 
 func isMediaType(text string) bool {
+	if text == event.ApplicationJSON {
+		return true
+	}
 	media, _, err := mime.ParseMediaType(text)
 	if err != nil {
 		return false
@@ -173,7 +176,7 @@ func isMediaType(text string) bool {
 // isJSON reports whether a datacontenttype means JSON. No type at all does, by
 // the JSON format of CloudEvents.
 func isJSON(contentType string) bool {
-	if contentType == "" {
+	if contentType == "" || contentType == event.ApplicationJSON {
 		return true
 	}
 	media, _, err := mime.ParseMediaType(contentType)

@@ -20,7 +20,7 @@ func build(attributes map[string]any, data []byte) (event.Event, *Refusal) {
 		return event.Event{}, refuse(ClassTooLarge, "", "The event has %d attributes; at most %d are accepted. What is to be said of the lead belongs into its data.", len(attributes), maxAttributes)
 	}
 	e := event.New()
-	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+	for _, name := range sortedNames(attributes) {
 		if r := setAttribute(&e, name, attributes[name]); r != nil {
 			return event.Event{}, r
 		}

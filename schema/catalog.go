@@ -74,7 +74,11 @@ func (c *Catalog) of(eventType string) []*jsonschema.Schema {
 // *Refusal of ClassData whose Field is the first place in alphabetical order
 // ("data.phone"), and whose Reason names up to three. A type without schema is
 // always well.
-func (c *Catalog) Check(e event.Event) error {
+func (c *Catalog) Check(e event.Event) error { return NewReading(e).Check(c) }
+
+// Check is Catalog.Check of the event.
+func (r *Reading) Check(c *Catalog) error {
+	e := r.Event
 	all := c.of(e.Type())
 	if len(all) == 0 {
 		return nil
@@ -85,7 +89,7 @@ func (c *Catalog) Check(e event.Event) error {
 	if !isJSON(e.DataContentType()) {
 		return refuse(ClassData, "data", "The %s cannot be read: its data is %s, not JSON.", noun(e.Type()), quote(e.DataContentType()))
 	}
-	v, err := parseJSON(e.Data(), maxDepth)
+	v, err := r.json()
 	if err != nil {
 		return refuse(ClassData, "data", "The %s cannot be read: its data is not JSON (%s).", noun(e.Type()), err)
 	}

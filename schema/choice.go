@@ -30,7 +30,10 @@ type Read struct {
 }
 
 // Choose is Request with how it came to that, also beside an error.
-func (r *Routes) Choose(e event.Event) (c Choice, err error) {
+func (r *Routes) Choose(e event.Event) (Choice, error) { return NewReading(e).Choose(r) }
+
+// Choose is Routes.Choose of the event.
+func (e *Reading) Choose(r *Routes) (c Choice, err error) {
 	defer unmade(&err)
 	route, env, err := r.find(e, &c)
 	if err != nil {
@@ -42,7 +45,7 @@ func (r *Routes) Choose(e event.Event) (c Choice, err error) {
 
 // find returns the first route that matches, with what its expressions see, and
 // enters into c how it was found.
-func (r *Routes) find(e event.Event, c *Choice) (found route, env *environment, err error) {
+func (r *Routes) find(e *Reading, c *Choice) (found route, env *environment, err error) {
 	c.Route = -1
 	known := false
 	for i, route := range r.routes {
@@ -53,7 +56,7 @@ func (r *Routes) find(e event.Event, c *Choice) (found route, env *environment, 
 		}
 		known = true
 		if env == nil {
-			made, refusal := newEnvironment(e)
+			made, refusal := e.environment()
 			if refusal != nil {
 				return found, nil, refusal
 			}

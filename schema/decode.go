@@ -7,6 +7,7 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 )
@@ -20,41 +21,49 @@ const DefaultLimit = 256 << 10
 // input makes it panic.
 //
 // The event that it returns keeps no reference to body.
-func Decode(header map[string][]string, body []byte, limit int) (e event.Event, err error) {
-	defer recovered(&err)
-	e, r := decode(header, body, limit)
-	if r != nil {
-		return event.Event{}, r
-	}
-	return e, nil
+func Decode(header map[string][]string, body []byte, limit int) (event.Event, error) {
+	r, err := DecodeReading(header, body, limit)
+	return r.Event, err
 }
 
-func decode(header map[string][]string, body []byte, limit int) (event.Event, *Refusal) {
+// DecodeReading is Decode of an event that is looked at several times. Beside an
+// error the event is empty.
+func DecodeReading(header map[string][]string, body []byte, limit int) (reading *Reading, err error) {
+	reading = &Reading{}
+	defer recovered(&err)
+	r, refusal := decode(header, body, limit)
+	if refusal != nil {
+		return reading, refusal
+	}
+	return r, nil
+}
+
+func decode(header map[string][]string, body []byte, limit int) (*Reading, *Refusal) {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
 	if len(body) > limit {
-		return event.Event{}, refuse(ClassTooLarge, "", "The event has %d bytes; at most %d are accepted.", len(body), limit)
+		return nil, refuse(ClassTooLarge, "", "The event has %d bytes; at most %d are accepted.", len(body), limit)
 	}
-	h, r := fold(header)
-	if r != nil {
-		return event.Event{}, r
+	h, refusal := fold(header)
+	if refusal != nil {
+		return nil, refusal
 	}
-	e, r := decodeMode(h, body)
-	if r != nil {
-		return event.Event{}, r
+	r, refusal := decodeMode(h, body)
+	if refusal != nil {
+		return nil, refusal
 	}
-	return e, checkSource(e)
+	return r, checkSource(r.Event)
 }
 
 // decodeMode tells the mode from the headers.
-func decodeMode(h headers, body []byte) (event.Event, *Refusal) {
+func decodeMode(h headers, body []byte) (*Reading, *Refusal) {
 	media := strings.ToLower(strings.TrimSpace(h["content-type"]))
 	_, binary := h["ce-specversion"]
 	switch {
 	case strings.HasPrefix(media, "application/cloudevents"):
 		if r := checkFormat(media); r != nil {
-			return event.Event{}, r
+			return nil, r
 		}
 		return decodeStructured(body)
 	case binary:
@@ -84,7 +93,10 @@ func checkFormat(media string) *Refusal {
 
 // decodeUnmarked reads a message whose headers do not say that it is an event:
 // structured, if its body says so.
-func decodeUnmarked(h headers, body []byte) (event.Event, *Refusal) {
+func decodeUnmarked(h headers, body []byte) (*Reading, *Refusal) {
+	if r := decodePlain(trimBOM(body)); r != nil {
+		return r, nil
+	}
 	var probe map[string]json.RawMessage
 	isObject := json.Unmarshal(trimBOM(body), &probe) == nil
 	if _, ok := probe["specversion"]; isObject && ok {
@@ -92,27 +104,37 @@ func decodeUnmarked(h headers, body []byte) (event.Event, *Refusal) {
 	}
 	for name := range h {
 		if strings.HasPrefix(name, prefix) {
-			return event.Event{}, refuse(ClassUndecodable, "specversion", "The event has no specversion: the header ce-specversion is missing.")
+			return nil, refuse(ClassUndecodable, "specversion", "The event has no specversion: the header ce-specversion is missing.")
 		}
 	}
-	return event.Event{}, refuse(ClassUndecodable, "specversion", "This message is not a CloudEvent: it has neither ce- headers nor a JSON object with a specversion.")
+	return nil, refuse(ClassUndecodable, "specversion", "This message is not a CloudEvent: it has neither ce- headers nor a JSON object with a specversion.")
 }
 
-// decodeStructured reads an event that is one JSON object. It does not use the
+// decodeStructured reads an event that is one JSON object: in one pass, if all is
+// well with it.
+func decodeStructured(body []byte) (*Reading, *Refusal) {
+	body = trimJSON(trimBOM(body))
+	if r := decodePlain(body); r != nil {
+		return r, nil
+	}
+	return decodeThorough(body)
+}
+
+// decodeThorough says what is wrong with a structured event, and reads what has an
+// unusual form. It does not use the
 // SDK's reader, which takes the last of two equal names, makes extension names
 // lower-case, fails on null and, in the released versions, crashes on some
 // events of version 0.3.
-func decodeStructured(body []byte) (event.Event, *Refusal) {
-	body = trimJSON(trimBOM(body))
+func decodeThorough(body []byte) (*Reading, *Refusal) {
 	if _, err := parseJSON(body, maxDepth+1); err != nil { // its data alone may be maxDepth deep
-		return event.Event{}, refuse(ClassUndecodable, "", "The event cannot be read as JSON: %s.", err)
+		return nil, refuse(ClassUndecodable, "", "The event cannot be read as JSON: %s.", err)
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
-		return event.Event{}, refuse(ClassUndecodable, "", "The event is not a JSON object.")
+		return nil, refuse(ClassUndecodable, "", "The event is not a JSON object.")
 	}
 	if r := checkVersion(members["specversion"]); r != nil {
-		return event.Event{}, r
+		return nil, r
 	}
 	attributes := make(map[string]any, len(members))
 	for name, raw := range members {
@@ -121,15 +143,66 @@ func decodeStructured(body []byte) (event.Event, *Refusal) {
 		}
 		value, r := attributeValue(name, raw)
 		if r != nil {
-			return event.Event{}, r
+			return nil, r
 		}
 		attributes[name] = value
 	}
 	data, r := structuredData(members, attributes)
 	if r != nil {
-		return event.Event{}, r
+		return nil, r
 	}
-	return build(attributes, data)
+	return reading(build(attributes, data))
+}
+
+// decodePlain reads a structured event in which nothing is wrong or unusual; nil if
+// there is.
+func decodePlain(body []byte) *Reading {
+	if !utf8.Valid(body) {
+		return nil
+	}
+	members, ok := scanMembers(string(body), maxDepth)
+	if !ok {
+		return nil
+	}
+	attributes := make(map[string]any, len(members))
+	var data jsonMember
+	for _, m := range members {
+		switch {
+		case m.name == "data":
+			data = m
+		case m.value == nil: // null
+		case m.name == "data_base64":
+			return nil
+		default:
+			value, refusal := m.attribute(len(body))
+			if refusal != nil {
+				return nil
+			}
+			attributes[m.name] = value
+		}
+	}
+	kind, _ := attributes["datacontenttype"].(string)
+	if attributes["specversion"] != event.CloudEventsVersionV1 || !isJSON(kind) {
+		return nil
+	}
+	e, refusal := build(attributes, nil)
+	if refusal != nil || !isJSON(e.DataContentType()) {
+		return nil
+	}
+	r := NewReading(e)
+	if data.raw != "" {
+		r.DataEncoded = []byte(data.raw)
+		r.parsed, r.value = true, data.value
+	}
+	return r
+}
+
+// reading is NewReading of an event, if there is one.
+func reading(e event.Event, refusal *Refusal) (*Reading, *Refusal) {
+	if refusal != nil {
+		return nil, refusal
+	}
+	return NewReading(e), nil
 }
 
 // checkVersion looks at the raw specversion before anything else is read.

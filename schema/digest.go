@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -19,19 +17,23 @@ import (
 // spelling of strings and numbers (1.0 and 1, 1e2 and 100) make no difference,
 // nor do the mode and any attribute but the type. Other data counts byte for
 // byte. The ledger keeps digests: the form must never change.
-func Digest(e event.Event) string {
-	b := append(appendScalar(nil, e.Type()), '\n')
-	b = appendData(b, e)
+func Digest(e event.Event) string { return NewReading(e).Digest() }
+
+// Digest is the function Digest of the event.
+func (r *Reading) Digest() string {
+	b := make([]byte, 0, len(r.Type())+len(r.Data())+64)
+	b = append(appendScalar(b, r.Type()), '\n')
+	b = appendData(b, r)
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
 
-func appendData(b []byte, e event.Event) []byte {
-	data := e.Data()
-	if len(data) == 0 || !isJSON(e.DataContentType()) {
+func appendData(b []byte, r *Reading) []byte {
+	data := r.Data()
+	if len(data) == 0 || !isJSON(r.DataContentType()) {
 		return append(b, data...)
 	}
-	v, err := parseJSON(data, maxDepth)
+	v, err := r.json()
 	if err != nil {
 		return append(b, data...)
 	}
@@ -43,7 +45,7 @@ func appendCanonical(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case map[string]any:
 		b = append(b, '{')
-		for i, name := range slices.Sorted(maps.Keys(v)) {
+		for i, name := range sortedNames(v) {
 			if i > 0 {
 				b = append(b, ',')
 			}
@@ -73,9 +75,12 @@ func appendCanonical(b []byte, v any) []byte {
 func canonicalNumber(s string) string {
 	s = strings.ToLower(s)
 	digits, exponentText, _ := strings.Cut(s, "e")
-	exponent, err := strconv.Atoi(exponentText)
-	if exponentText != "" && err != nil {
-		return s // parseJSON has bounded the exponent: not reached
+	exponent := 0
+	if exponentText != "" {
+		var err error
+		if exponent, err = strconv.Atoi(exponentText); err != nil {
+			return s // parseJSON has bounded the exponent: not reached
+		}
 	}
 	digits, negative := strings.CutPrefix(digits, "-")
 	whole, fraction, _ := strings.Cut(digits, ".")

@@ -108,7 +108,7 @@ func marshal(e event.Event) []byte {
 	attributes := texts(e)
 	maps.Copy(attributes, e.Extensions())
 	b := []byte(`{"specversion":"1.0"`)
-	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+	for _, name := range sortedNames(attributes) {
 		b = appendMember(b, name, attributes[name])
 	}
 	data := e.Data()

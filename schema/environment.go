@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	exprtypes "github.com/expr-lang/expr/types"
 )
 
@@ -41,11 +41,12 @@ type environment struct {
 	noun   string
 }
 
-func newEnvironment(e event.Event) (*environment, *Refusal) {
-	data, r := dataValue(e)
-	if r != nil {
-		return nil, r
+func newEnvironment(r *Reading) (*environment, *Refusal) {
+	data, refusal := dataValue(r)
+	if refusal != nil {
+		return nil, refusal
 	}
+	e := r.Event
 	values := make(map[string]any, len(names))
 	for name := range names {
 		values[name] = nil
@@ -79,7 +80,8 @@ func extensionValue(v any) any {
 
 // dataValue returns the data as Go values; text that is not JSON is a string,
 // and other bytes are nothing that a route could use.
-func dataValue(e event.Event) (any, *Refusal) {
+func dataValue(r *Reading) (any, *Refusal) {
+	e := r.Event
 	data := e.Data()
 	if len(data) == 0 {
 		return nil, nil
@@ -90,25 +92,36 @@ func dataValue(e event.Event) (any, *Refusal) {
 		}
 		return strings.ToValidUTF8(string(data), "\uFFFD"), nil
 	}
-	v, err := parseJSON(data, maxDepth)
+	v, err := r.json()
 	if err != nil {
 		return nil, refuse(ClassRequest, "data", "The %s cannot be read: its data is not JSON (%s).", noun(e.Type()), err)
 	}
 	return withNumbers(v), nil
 }
 
-// withNumbers replaces each json.Number in v by an int or float64. A number
-// that neither can hold stays as it is, so that a long id keeps its digits.
+// withNumbers returns v with an int or float64 for each json.Number; what has some is
+// copied. A number that neither can hold stays as it is, so that a long id keeps its
+// digits.
 func withNumbers(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
+		if !hasNumbers(v) {
+			return v
+		}
+		out := make(map[string]any, len(v))
 		for name, item := range v {
-			v[name] = withNumbers(item)
+			out[name] = withNumbers(item)
 		}
+		return out
 	case []any:
-		for i, item := range v {
-			v[i] = withNumbers(item)
+		if !hasNumbers(v) {
+			return v
 		}
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = withNumbers(item)
+		}
+		return out
 	case json.Number:
 		text := v.String()
 		if !strings.ContainsAny(text, ".eE") {
@@ -122,6 +135,23 @@ func withNumbers(v any) any {
 		}
 	}
 	return v
+}
+
+// hasNumbers reports whether there is a json.Number in v.
+func hasNumbers(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, item := range v {
+			if hasNumbers(item) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasNumbers)
+	case json.Number:
+		return true
+	}
+	return false
 }
 
 // lookup follows a plain path.

@@ -28,6 +28,7 @@ type expression struct {
 	source  string
 	program *vm.Program
 	paths   [][]string // the paths into the event that it reads, in its order
+	told    []string   // the same, as Choose tells them
 }
 
 // compileExpression checks and compiles source; a condition must give true or
@@ -55,7 +56,11 @@ func compileExpression(source string, isCondition bool) (*expression, error) {
 	if err != nil {
 		return nil, compileError(source, err)
 	}
-	return &expression{source: source, program: program, paths: readPaths(typed.Node())}, nil
+	x := &expression{source: source, program: program, paths: readPaths(typed.Node())}
+	for _, p := range x.paths {
+		x.told = append(x.told, pathName(p))
+	}
+	return x, nil
 }
 
 func compileOptions(library []function, isCondition bool) []expr.Option {
@@ -313,8 +318,8 @@ func (x *expression) run(env *environment) (any, error) {
 // reads returns what the expression reads of the event.
 func (x *expression) reads(env *environment) []Read {
 	out := make([]Read, 0, len(x.paths))
-	for _, p := range x.paths {
-		out = append(out, Read{Path: pathName(p), Value: env.lookup(p)})
+	for i, p := range x.paths {
+		out = append(out, Read{Path: x.told[i], Value: env.lookup(p)})
 	}
 	return out
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/cloudevents/sdk-go/v2/event"
 )
 
 // headers are a message's headers that matter here, by lower-case name.
@@ -32,7 +30,7 @@ func fold(header map[string][]string) (headers, *Refusal) {
 
 // decodeBinary reads an event whose attributes are headers and whose data is
 // the body.
-func decodeBinary(h headers, body []byte) (event.Event, *Refusal) {
+func decodeBinary(h headers, body []byte) (*Reading, *Refusal) {
 	attributes := make(map[string]any, len(h))
 	if kind := strings.TrimSpace(h["content-type"]); kind != "" {
 		attributes["datacontenttype"] = kind // ce-datacontenttype wins, below
@@ -43,19 +41,19 @@ func decodeBinary(h headers, body []byte) (event.Event, *Refusal) {
 			continue
 		}
 		if r := checkName(name); r != nil {
-			return event.Event{}, r
+			return nil, r
 		}
 		text, r := headerText(name, value)
 		if r != nil {
-			return event.Event{}, r
+			return nil, r
 		}
 		attributes[name] = text
 	}
 	version, _ := attributes["specversion"].(string)
 	if r := checkVersionText(version); r != nil {
-		return event.Event{}, r
+		return nil, r
 	}
-	return build(attributes, bytes.Clone(body))
+	return reading(build(attributes, bytes.Clone(body)))
 }
 
 // headerText decodes a header's value: quotes first, then percent-encoding,

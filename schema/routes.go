@@ -126,7 +126,7 @@ func (r *Routes) Passable(e event.Event) (err error) {
 		return nil
 	}
 	var c Choice
-	route, env, err := r.find(e, &c)
+	route, env, err := r.find(NewReading(e), &c)
 	if err != nil || len(route.passthrough) == 0 {
 		return nil // it becomes a dead letter, which tells of it
 	}

@@ -364,15 +364,15 @@ func BenchmarkPipeline(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		e, err := schema.Decode(structured, body, 0)
+		e, err := schema.DecodeReading(structured, body, 0)
 		if err != nil {
 			b.Fatal(err)
 		}
-		schema.Digest(e)
-		if err := catalog.Check(e); err != nil {
+		e.Digest()
+		if err := e.Check(catalog); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := routes.Request(e); err != nil {
+		if _, err := e.Choose(routes); err != nil {
 			b.Fatal(err)
 		}
 	}

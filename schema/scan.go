@@ -161,13 +161,15 @@ func (p *scanner) text() (string, bool) {
 
 // escaped reads a string that began there and holds a backslash.
 func (p *scanner) escaped(begin int) (s string, ok bool) {
-	for ; p.i < len(p.s); p.i++ {
+	for p.i < len(p.s) {
 		switch p.s[p.i] {
 		case '\\':
-			p.i++
+			p.i = min(p.i+2, len(p.s))
 		case '"':
 			p.i++
 			return s, json.Unmarshal([]byte(p.s[begin:p.i]), &s) == nil
+		default:
+			p.i++
 		}
 	}
 	return "", false

@@ -206,7 +206,7 @@ func (v value) render(env *environment) (any, *Refusal) {
 		return out, nil
 	case objectValue:
 		out := make(map[string]any, len(v.object))
-		for _, key := range slices.Sorted(maps.Keys(v.object)) { // sorted: the same event is refused for the same field
+		for _, key := range sortedNames(v.object) { // sorted: the same event is refused for the same field
 			rendered, r := v.object[key].render(env)
 			if r != nil {
 				return nil, r

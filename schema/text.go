@@ -26,13 +26,16 @@ func CompileText(source string) (*Text, error) {
 
 // Of returns the text, without spaces around it; empty if the expression gives
 // nothing. What is no text is a *Refusal of ClassRequest.
-func (t *Text) Of(e event.Event) (text string, err error) {
+func (t *Text) Of(e event.Event) (string, error) { return NewReading(e).Text(t) }
+
+// Text is Text.Of the event.
+func (r *Reading) Text(t *Text) (text string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			text, err = "", refuse(ClassRequest, "", "${ %s } cannot be made for this event.", t.expression.shown())
 		}
 	}()
-	env, refusal := newEnvironment(e)
+	env, refusal := r.environment()
 	if refusal != nil {
 		return "", refusal
 	}
@@ -70,13 +73,16 @@ func CompileCondition(source string) (*Condition, error) {
 
 // Met reports whether the expression gives true: nothing else will do. What cannot
 // be judged is a *Refusal of ClassRequest.
-func (c *Condition) Met(e event.Event) (met bool, err error) {
+func (c *Condition) Met(e event.Event) (bool, error) { return NewReading(e).Meets(c) }
+
+// Meets is Condition.Met of the event.
+func (r *Reading) Meets(c *Condition) (met bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			met, err = false, refuse(ClassRequest, "", "${ %s } cannot be judged for this event.", c.expression.shown())
 		}
 	}()
-	env, refusal := newEnvironment(e)
+	env, refusal := r.environment()
 	if refusal != nil {
 		return false, refusal
 	}

@@ -53,7 +53,7 @@ func (d *desk) correct(ctx context.Context, lg zerolog.Logger, k kept, name stri
 	if err != nil {
 		return nil, err
 	}
-	if s := consumer.Screen(d.cfg.Catalog, lc.Routes, rules, client, ev); s.Err != nil {
+	if s := consumer.Screen(d.cfg.Catalog, lc.Routes, rules, client, schema.NewReading(ev)); s.Err != nil {
 		return nil, fmt.Errorf("%s would be refused by lane %s: %w", name, k.Lane, s.Err)
 	}
 	return &correction{header: header, body: body, digest: schema.Digest(ev)}, nil

@@ -70,7 +70,7 @@ func (d *desk) heldBy(ctx context.Context, a asking, e *eventShown, in consumer.
 	if err != nil {
 		return append(all, heldRule{Rule: heldUnknown, Why: err.Error()})
 	}
-	s := consumer.Screen(d.cfg.Catalog, lc.Routes, rules, client, ev)
+	s := consumer.Screen(d.cfg.Catalog, lc.Routes, rules, client, schema.NewReading(ev))
 	if skip, ok := errors.AsType[*schema.Skip](s.Err); ok && skip.Class == schema.ClassContact {
 		return append(all, heldRule{Rule: heldContact, Why: skip.Reason})
 	}

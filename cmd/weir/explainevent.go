@@ -273,7 +273,7 @@ func (q *inquiry) data() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	q.screening = consumer.Screen(q.cfg.Catalog, q.rules.Routes, rules, q.clients[q.account.Name], q.ev)
+	q.screening = consumer.Screen(q.cfg.Catalog, q.rules.Routes, rules, q.clients[q.account.Name], schema.NewReading(q.ev))
 	if q.screening.Station == consumer.StationData {
 		return "", q.screening.Err
 	}

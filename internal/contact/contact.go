@@ -33,7 +33,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nyaruka/phonenumbers"
 
 	"github.com/weirhq/weir/consumer"
@@ -110,7 +109,7 @@ type Always struct{}
 func (Always) Number(_, text string) (string, error) { return text, nil }
 
 // Rule implements consumer.Contact.
-func (Always) Rule(_ event.Event, to consumer.Recipient) (consumer.Rule, error) {
+func (Always) Rule(_ *schema.Reading, to consumer.Recipient) (consumer.Rule, error) {
 	number, err := phonenumbers.Parse(to.Number, "")
 	if err != nil {
 		return nil, nil //nolint:nilerr // whether it can be called is the provider's to say
@@ -119,9 +118,9 @@ func (Always) Rule(_ event.Event, to consumer.Recipient) (consumer.Rule, error) 
 }
 
 // Rule implements consumer.Contact.
-func (r *Rules) Rule(e event.Event, to consumer.Recipient) (consumer.Rule, error) {
+func (r *Rules) Rule(e *schema.Reading, to consumer.Recipient) (consumer.Rule, error) {
 	if r.cfg.Consent != nil {
-		met, err := r.cfg.Consent.Met(e)
+		met, err := e.Meets(r.cfg.Consent)
 		if err != nil {
 			return nil, err
 		}
@@ -156,9 +155,9 @@ func (r *Rules) Rule(e event.Event, to consumer.Recipient) (consumer.Rule, error
 }
 
 // zones are those that the recipient may be in.
-func (r *Rules) zones(e event.Event, to consumer.Recipient) ([]*time.Location, error) {
+func (r *Rules) zones(e *schema.Reading, to consumer.Recipient) ([]*time.Location, error) {
 	if r.cfg.Where != nil {
-		name, err := r.cfg.Where.Of(e)
+		name, err := e.Text(r.cfg.Where)
 		if err != nil {
 			return nil, err
 		}

@@ -135,7 +135,7 @@ func TestWhoIsCalled(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.to.Field = "toField"
-			_, err = rules.Rule(event.New(), tt.to)
+			_, err = rules.Rule(schema.NewReading(event.New()), tt.to)
 			kind, reason := said(t, err)
 			if kind != tt.want {
 				t.Errorf("got %s (%s), want %s", kind, reason, tt.want)
@@ -161,7 +161,7 @@ func TestAlways(t *testing.T) {
 		if err != nil || got != text {
 			t.Errorf("%s: got %q, %v, want it as it is", text, got, err)
 		}
-		_, err = contact.Always{}.Rule(event.New(), consumer.Recipient{Number: text})
+		_, err = contact.Always{}.Rule(schema.NewReading(event.New()), consumer.Recipient{Number: text})
 		if kind, _ := said(t, err); kind != want {
 			t.Errorf("%s: got %s, want %s", text, kind, want)
 		}
@@ -198,7 +198,7 @@ func TestWhoseClock(t *testing.T) {
 			if err := ev.SetData(event.ApplicationJSON, []byte(tt.data)); err != nil {
 				t.Fatal(err)
 			}
-			r, err := rules.Rule(ev, consumer.Recipient{Channel: "telephone", Number: tt.number})
+			r, err := rules.Rule(schema.NewReading(ev), consumer.Recipient{Channel: "telephone", Number: tt.number})
 			got, _ := said(t, err)
 			if err == nil {
 				got = r.Judge("k", time.Date(2026, 6, 1, 23, 30, 0, 0, time.UTC)).Reason

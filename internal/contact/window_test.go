@@ -16,6 +16,7 @@ import (
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/contact"
+	"github.com/weirhq/weir/schema"
 )
 
 // allZones are the names of all time zones.
@@ -83,7 +84,7 @@ func rule(t testing.TB, c contact.Config, to consumer.Recipient) consumer.Rule {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := rules.Rule(event.New(), to)
+	r, err := rules.Rule(schema.NewReading(event.New()), to)
 	if err != nil {
 		t.Fatal(err)
 	}
