@@ -37,6 +37,7 @@ const (
 type nodeConfig struct {
 	Name, Host, Store string
 	Port, ClusterPort int      // ClusterPort 0: alone
+	Background        bool     // it syncs now and then, not with each write
 	Routes            []string // to the other nodes
 }
 
@@ -64,6 +65,8 @@ func TestChaosChild(*testing.T) {
 		err = runProviders(ctx)
 	case "clock":
 		err = tell()
+	case "bare":
+		err = runBare(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -79,7 +82,7 @@ func runNode(ctx context.Context) error {
 	}
 	o := &server.Options{
 		ServerName: c.Name, Host: c.Host, Port: c.Port, NoSigs: true,
-		JetStream: true, StoreDir: c.Store, SyncAlways: true, JetStreamMaxStore: 16 << 30, Logtime: true,
+		JetStream: true, StoreDir: c.Store, SyncAlways: !c.Background, JetStreamMaxStore: 16 << 30, Logtime: true,
 	}
 	if c.ClusterPort != 0 {
 		// Not advertised: a client must come through the proxy that it knows.

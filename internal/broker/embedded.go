@@ -180,6 +180,7 @@ func startServer(lg zerolog.Logger, dir, host string, port int, e endpoint) (*se
 		JetStreamMaxStore:      e.MaxStore,
 		JetStreamMaxMemory:     memoryStore,
 		DisableJetStreamBanner: true,
+		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: -1}, // of streams that an older Weir made
 	})
 	if err != nil {
 		return nil, err

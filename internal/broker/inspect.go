@@ -32,6 +32,10 @@ const restart = "start weir serve again: it sets this right"
 // whole of it.
 const spareConsumers = 2
 
+// serverConsumers is how many consumers a newer server allows a stream that does not
+// say how many it may have.
+const serverConsumers = 1000
+
 // Inspect looks whether the broker can do what is needed, and whether what is
 // there already keeps the promises. It changes nothing. What it cannot find out
 // is a problem too.
@@ -289,6 +293,9 @@ func (in *inspection) settings(name string, info *jetstream.StreamInfo, err erro
 	}
 	if need := in.readers(name); info.Config.MaxConsumers > 0 && info.Config.MaxConsumers < need {
 		in.problem("stream "+name, "a stream's max_consumers cannot be changed: make it anew", "max_consumers is %d, and %d are needed", info.Config.MaxConsumers, need)
+	} else if tier, _ := in.tier(); info.Config.MaxConsumers <= 0 && tier.Limits.MaxConsumers <= 0 && need > serverConsumers {
+		in.warn("stream "+name, "set default_max_consumers: -1 in the jetstream limits of the broker's file, or make the stream anew",
+			"%d consumers are needed, an older Weir made it without a number of its own, and newer servers then allow %d", need, serverConsumers)
 	}
 }
 

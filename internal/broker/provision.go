@@ -25,6 +25,10 @@ const (
 	// lanesRoom is ample: a pause has less than 1 KiB, and there are at most a
 	// thousand lanes.
 	lanesRoom = 16 << 20
+	// manyConsumers a stream that is made may have. WEIR_EVENTS has two for each
+	// lane, and a stream that does not say how many it may have gets 1,000 from newer
+	// servers. It cannot be changed later.
+	manyConsumers = 100_000
 	// markerAge is for how long the broker remembers that a lease ran out.
 	markerAge = time.Minute
 )
@@ -131,13 +135,21 @@ func (b *Broker) provision(ctx context.Context, plan jetstream.StreamConfig) err
 	return b.resize(ctx, s, plan)
 }
 
+// noConsumers is the broker's code for more consumers than may be.
+const noConsumers jetstream.ErrorCode = 10026
+
 // find returns the stream, which it creates if there is none.
 func (b *Broker) find(ctx context.Context, plan jetstream.StreamConfig) (jetstream.Stream, error) {
 	s, err := b.js.Stream(ctx, plan.Name)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return s, err
 	}
+	plan.MaxConsumers = manyConsumers
 	s, err = b.js.CreateStream(ctx, plan)
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == noConsumers { // the account's own limit is lower, and holds
+		plan.MaxConsumers = -1
+		s, err = b.js.CreateStream(ctx, plan)
+	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another replica was faster
 		return b.js.Stream(ctx, plan.Name)
 	}

@@ -174,13 +174,25 @@ func wanted(cfg Config) jetstream.StreamConfig {
 	}
 }
 
+// readers is how many scans may read the ledger at once: as a start of thousands of
+// lanes does. A stream that does not say so gets 1,000 from newer servers.
+const readers = 100_000
+
+// noConsumers is the broker's code for more consumers than may be.
+const noConsumers jetstream.ErrorCode = 10026
+
 // find returns the stream, which it creates if there is none.
 func find(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	s, err := js.Stream(ctx, want.Name)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return s, err
 	}
+	want.MaxConsumers = readers
 	s, err = js.CreateStream(ctx, want)
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == noConsumers { // the account's own limit is lower, and holds
+		want.MaxConsumers = -1
+		s, err = js.CreateStream(ctx, want)
+	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another replica was faster
 		return js.Stream(ctx, want.Name)
 	}
