@@ -52,7 +52,7 @@ type Config struct {
 	ClaimAge  time.Duration // the oldest claim that may be sent; 5 s
 	Margin    time.Duration // added to ClaimAge and Timeout before a foreign claim counts as dead; 30 s
 	Heartbeat time.Duration // between two signs of life to the broker; 15 s, a quarter of its AckWait
-	PullWait  time.Duration // how long one open pull lasts, and so how long shutdown may wait for it; 2 s
+	PullWait  time.Duration // how long one open pull lasts before it is opened anew; 30 s
 	Patience  time.Duration // how long the steps after an answer are retried; 10 min
 	Keep      time.Duration // how long the ledger remembers an event; 90 days
 	Long      time.Duration // a longer wait is no business of the queue's: the event is postponed; 5 min
@@ -130,7 +130,7 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 	cfg.ClaimAge = cmp.Or(cfg.ClaimAge, 5*time.Second)
 	cfg.Margin = cmp.Or(cfg.Margin, 30*time.Second)
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
-	cfg.PullWait = cmp.Or(cfg.PullWait, 2*time.Second)
+	cfg.PullWait = cmp.Or(cfg.PullWait, 30*time.Second)
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Minute)
 	cfg.Keep = cmp.Or(cfg.Keep, 90*24*time.Hour)
 	cfg.Long = cmp.Or(cfg.Long, 5*time.Minute)

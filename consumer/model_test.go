@@ -243,17 +243,32 @@ type queue struct {
 }
 
 func (q queue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
-	return q.fetch(n, wait, false)
+	return q.fetch(context.Background(), n, wait, false)
+}
+
+func (q queue) Await(ctx context.Context, wait time.Duration) (consumer.Message, error) {
+	return single(q.fetch(ctx, 1, wait, false))
 }
 
 // highQueue is the queue of a stream's events of high priority.
 type highQueue struct{ queue }
 
 func (q highQueue) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
-	return q.fetch(n, wait, true)
+	return q.fetch(context.Background(), n, wait, true)
 }
 
-func (q queue) fetch(n int, wait time.Duration, high bool) ([]consumer.Message, error) {
+func (q highQueue) Await(ctx context.Context, wait time.Duration) (consumer.Message, error) {
+	return single(q.fetch(ctx, 1, wait, true))
+}
+
+func single(msgs []consumer.Message, err error) (consumer.Message, error) {
+	if len(msgs) == 0 {
+		return nil, err
+	}
+	return msgs[0], err
+}
+
+func (q queue) fetch(ctx context.Context, n int, wait time.Duration, high bool) ([]consumer.Message, error) {
 	q.p.stand()
 	if err := q.p.w.reach(2 * time.Second); err != nil {
 		return nil, err
@@ -271,6 +286,8 @@ func (q queue) fetch(n int, wait time.Duration, high bool) ([]consumer.Message, 
 		select {
 		case <-time.After(time.Until(next)):
 		case <-changed:
+		case <-ctx.Done():
+			return nil, nil
 		}
 	}
 }

@@ -47,6 +47,9 @@ type Queue interface {
 	// waits up to wait for the first. It is not cancelled, since a cancelled
 	// fetch strands messages.
 	Fetch(n int, wait time.Duration) ([]Message, error)
+	// Await waits up to wait for one message; nil: none came. When ctx ends nothing
+	// more is asked for, and a message that was on its way already is returned.
+	Await(ctx context.Context, wait time.Duration) (Message, error)
 }
 
 // Message is one delivery. Exactly one of Ack and Nak ends it; a Nak may be

@@ -10,8 +10,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// pull holds at most one open request for one message on a queue. An open pull
-// is never cancelled: it ends with a message or after PullWait.
+// pull holds at most one open request for one message on a queue. It ends with a
+// message, after PullWait, when it begins anew, or with the engine's context.
 type pull struct {
 	queue Queue
 	begin chan struct{}  // a token opens the pull
@@ -48,9 +48,9 @@ func (p *pull) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
 		case <-p.begin:
 		}
 		for ctx.Err() == nil {
-			msgs, err := p.queue.Fetch(1, wait)
-			if len(msgs) > 0 {
-				p.came <- arrival{p, msgs[0]}
+			msg, err := p.queue.Await(ctx, wait)
+			if msg != nil {
+				p.came <- arrival{p, msg}
 				break
 			}
 			if err != nil {

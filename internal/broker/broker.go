@@ -81,6 +81,7 @@ type Broker struct {
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream // by name; handles that were used before
+	again   chan struct{}               // closed and replaced when the connection was made again
 }
 
 // Errors of connecting that a caller tells apart.
@@ -102,11 +103,16 @@ func Connect(ctx context.Context, lg zerolog.Logger, cfg Config) (*Broker, error
 	if err := checkURLs(cfg.URL); err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
+	b := &Broker{lg: lg, cfg: cfg, streams: make(map[string]jetstream.Stream), again: make(chan struct{})}
+	opts = append(opts, nats.ReconnectHandler(func(nc *nats.Conn) {
+		lg.Info().Str("url", address(nc)).Msg("connected to the broker again")
+		b.reconnect()
+	}))
 	nc, err := dial(ctx, lg, cfg.URL, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker at %s: %w", addresses(cfg.URL), err)
 	}
-	b := &Broker{lg: lg, cfg: cfg, nc: nc, streams: make(map[string]jetstream.Stream)}
+	b.nc = nc
 	if err := b.inspect(ctx); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to the broker at %s: %w", addresses(cfg.URL), err)
@@ -132,9 +138,6 @@ func (cfg Config) options(lg zerolog.Logger) ([]nats.Option, error) {
 			if err != nil { // nil: closed by Close
 				lg.Warn().Err(err).Msg("connection to the broker lost")
 			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			lg.Info().Str("url", address(nc)).Msg("connected to the broker again")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			lg.Warn().Err(err).Msg("the broker reports an error")

@@ -131,14 +131,23 @@ func (q *queue) repair(err error) {
 	}
 }
 
+// delivered is what a message is made of: a jetstream.Msg, or a delivery.
+type delivered interface {
+	Metadata() (*jetstream.MsgMetadata, error)
+	Subject() string
+	Reply() string
+	Headers() nats.Header
+	Data() []byte
+}
+
 // message implements consumer.Message.
 type message struct {
 	q      *queue
-	m      jetstream.Msg
+	m      delivered
 	origin consumer.Origin
 }
 
-func newMessage(q *queue, m jetstream.Msg) *message {
+func newMessage(q *queue, m delivered) *message {
 	origin := consumer.Origin{Stream: q.stream, StreamAge: q.created, High: q.high}
 	if meta, err := m.Metadata(); err == nil {
 		origin.Sequence, origin.Published = meta.Sequence.Stream, meta.Timestamp

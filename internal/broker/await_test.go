@@ -1,0 +1,156 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+)
+
+// await is Await until something comes: a machine that stands still looks like a
+// silent broker.
+func await(t *testing.T, q consumer.Queue) consumer.Message {
+	t.Helper()
+	for end := time.Now().Add(3 * time.Minute); ; {
+		m, err := q.Await(t.Context(), 20*time.Second)
+		if m != nil {
+			return m
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrNoHeartbeat) || time.Now().After(end) {
+			t.Fatalf("await: got nothing, %v", err)
+		}
+	}
+}
+
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	events, _ := queues(t, b)
+	if m, err := events.Await(t.Context(), 50*time.Millisecond); m != nil || err != nil {
+		t.Errorf("nothing is there: got %v, %v", m, err)
+	}
+	done := make(chan consumer.Message, 1)
+	go func() { done <- await(t, events) }()
+	publish(t, b, "late")
+	m := <-done
+	if o := m.Origin(); string(m.Data()) != "late" || o.Sequence != 1 || o.Stream != broker.StreamEvents || o.Published.IsZero() {
+		t.Errorf("got %q of %+v", m.Data(), o)
+	}
+	if err := m.Nak(0); err != nil {
+		t.Fatal(err)
+	}
+	if m = await(t, events); string(m.Data()) != "late" {
+		t.Errorf("given back: got %q", m.Data())
+	}
+	if err := m.Ack(t.Context()); err != nil {
+		t.Error(err)
+	}
+	none(t, events, 0)
+}
+
+// A pull that is closed while a message comes strands none: what it does not return
+// is there for the next pull, long before AckWait.
+func TestAwaitThatEndsStrandsNothing(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{AckWait: time.Hour})
+	events, _ := queues(t, b)
+	returned := 0
+	for n := range 150 {
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan consumer.Message, 1)
+		go func() {
+			m, err := events.Await(ctx, time.Minute)
+			if err != nil {
+				t.Errorf("await: %v", err)
+			}
+			got <- m
+		}()
+		go func() {
+			time.Sleep(rand.N(2 * time.Millisecond))
+			cancel()
+		}()
+		publish(t, b, fmt.Sprint(n))
+		m := <-got
+		if m != nil {
+			returned++
+		} else {
+			m = await(t, events)
+		}
+		if string(m.Data()) != fmt.Sprint(n) {
+			t.Fatalf("message %d: got %q", n, m.Data())
+		}
+		if err := m.Ack(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of 150 came to the pull that was closed", returned)
+}
+
+// A pull that was open when the connection was lost is opened anew at once, not when
+// its time is up.
+func TestAwaitAfterALostConnection(t *testing.T) {
+	t.Parallel()
+	direct, b, r := behind(t, broker.Config{AckWait: 2 * time.Second})
+	events, _ := queues(t, b)
+	done := make(chan consumer.Message, 1)
+	go func() {
+		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); {
+			if m, _ := events.Await(t.Context(), time.Hour); m != nil {
+				done <- m
+				return
+			}
+		}
+		done <- nil
+	}()
+	until(t, "the pull is open", func() bool {
+		c, err := direct.JetStream().Consumer(t.Context(), broker.StreamEvents, "weir-"+lane)
+		return err == nil && c.CachedInfo().NumWaiting > 0
+	})
+	r.drop()
+	publish(t, direct, "x")
+	if m := <-done; m == nil {
+		t.Fatal("nothing came after the connection was made again")
+	}
+}
+
+// What an idle queue asks of the broker is a request for each PullWait, and no more.
+func TestAwaitAsksOnce(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	b := connect(t, e, broker.Config{})
+	if err := b.Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	events, _ := queues(t, b)
+	before := b.Sent()
+	if m, err := events.Await(t.Context(), 3*time.Second); m != nil || err != nil {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	if n := b.Sent() - before; n > 2 { // the pull, and perhaps the flush of what was before
+		t.Errorf("an idle pull sent %d messages, want its request alone", n)
+	}
+}
+
+// The consumer that somebody removed is made again.
+func TestAwaitFromARemovedConsumer(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	events, _ := queues(t, b)
+	if err := b.JetStream().DeleteConsumer(t.Context(), broker.StreamEvents, "weir-"+lane); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := events.Await(t.Context(), time.Second); err == nil {
+		t.Errorf("got %v and no error", m)
+	}
+	publish(t, b, "x")
+	if m := await(t, events); string(m.Data()) != "x" {
+		t.Errorf("got %q", m.Data())
+	}
+}
