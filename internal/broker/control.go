@@ -16,6 +16,7 @@ var ErrNoOwner = errors.New("no running weir owns the lane")
 const (
 	maxControl     = 16               // requests of a lane that are handled at one time
 	maxHooks       = 64               // webhooks of a lane that are handled at one time
+	mostRequests   = 512              // of a lane that wait to be handled; more are dropped
 	controlTimeout = 30 * time.Second // of a request whose context has no end
 )
 
@@ -37,50 +38,51 @@ func (b *Broker) answerAll(ctx context.Context, what, prefix, lane string, most 
 	if err := checkLane(lane); err != nil {
 		return fmt.Errorf("serve %s: %w", what, err)
 	}
-	sub, err := b.nc.SubscribeSync(prefix + lane)
+	requests := make(chan *nats.Msg, mostRequests)
+	sub, err := b.nc.ChanSubscribe(prefix+lane, requests)
 	if err != nil {
 		return fmt.Errorf("serve %s of lane %s: %w", what, lane, err)
 	}
-	s := controlServer{b: b, sub: sub, handle: handle, slots: make(chan struct{}, most)}
+	s := controlServer{b: b, requests: requests, handle: handle, slots: make(chan struct{}, most)}
 	defer s.wg.Wait()
-	err = s.serve(ctx, ctx)
-	if ctx.Err() != nil {
-		if err = sub.Drain(); err == nil {
-			err = s.drain(ctx)
-		}
-	}
-	if err != nil {
+	s.serve(ctx)
+	if err := sub.Drain(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("serve %s of lane %s: %w", what, lane, err)
 	}
+	s.drain(ctx)
 	return nil
 }
 
 type controlServer struct {
-	b      *Broker
-	sub    *nats.Subscription
-	handle func(context.Context, []byte) []byte
-	slots  chan struct{}
-	wg     sync.WaitGroup
+	b        *Broker
+	requests chan *nats.Msg
+	handle   func(context.Context, []byte) []byte
+	slots    chan struct{}
+	wg       sync.WaitGroup
 }
 
-// serve handles what comes until receive ends.
-func (s *controlServer) serve(ctx, receive context.Context) error {
+// serve handles what comes until ctx ends. What does not fit into the channel was
+// dropped, and will not be answered.
+func (s *controlServer) serve(ctx context.Context) {
 	for {
-		m, err := s.sub.NextMsgWithContext(receive)
-		if errors.Is(err, nats.ErrSlowConsumer) { // some were dropped, and will not be answered
-			continue
+		select {
+		case m := <-s.requests:
+			s.begin(ctx, m)
+		case <-ctx.Done():
+			return
 		}
-		if err != nil {
-			return err
-		}
-		s.slots <- struct{}{}
-		s.wg.Go(func() {
-			defer func() { <-s.slots }()
-			work, cancel := outlive(ctx, lastWord)
-			defer cancel()
-			s.b.answer(m, s.handle(work, m.Data))
-		})
 	}
+}
+
+// begin handles a request, as soon as there is a slot.
+func (s *controlServer) begin(ctx context.Context, m *nats.Msg) {
+	s.slots <- struct{}{}
+	s.wg.Go(func() {
+		defer func() { <-s.slots }()
+		work, cancel := outlive(ctx, lastWord)
+		defer cancel()
+		s.b.answer(m, s.handle(work, m.Data))
+	})
 }
 
 // lastWord is how long a command may take once this process is asked to stop.
@@ -96,15 +98,20 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 	return out, func() { stop(); cancel() }
 }
 
-// drain handles what came before the broker knew that no more is wanted.
-func (s *controlServer) drain(ctx context.Context) error {
-	receive, cancel := context.WithTimeout(context.WithoutCancel(ctx), attempt)
+// drain handles what came before the broker knew that no more is wanted: all of it
+// comes before the broker's answer.
+func (s *controlServer) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attempt)
 	defer cancel()
-	err := s.serve(ctx, receive)
-	if errors.Is(err, nats.ErrBadSubscription) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, context.DeadlineExceeded) {
-		return nil
+	_ = s.b.nc.FlushWithContext(ctx) // of a connection that is down: what is there
+	for {
+		select {
+		case m := <-s.requests:
+			s.begin(ctx, m)
+		default:
+			return
+		}
 	}
-	return err
 }
 
 func (b *Broker) answer(m *nats.Msg, reply []byte) {

@@ -48,6 +48,28 @@ type member struct {
 	First  []string      `json:"first,omitempty"` // of these, those that it is given before others
 	Able   []string      `json:"able,omitempty"`  // of these, those that it may take now
 	Try    uint64        `json:"try"`             // counts the attempts to write this key
+
+	// The three lists for looking up: they may have thousands of names, and each is
+	// asked for in each look.
+	knows, prefers, may map[string]bool
+}
+
+// index fills what is looked up, as in the record before where that has the same
+// names. It comes after decoding.
+func (m *member) index(before member) {
+	index := func(names, was []string, set map[string]bool) map[string]bool {
+		if set != nil && slices.Equal(names, was) {
+			return set
+		}
+		set = make(map[string]bool, len(names))
+		for _, name := range names {
+			set[name] = true
+		}
+		return set
+	}
+	m.knows = index(m.Duties, before.Duties, before.knows)
+	m.prefers = index(m.First, before.First, before.prefers)
+	m.may = index(m.Able, before.Able, before.may)
 }
 
 // post says whose a duty is.

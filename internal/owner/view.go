@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"strings"
 	"time"
 )
@@ -30,6 +29,7 @@ type sighting[T any] struct {
 	// may act on what it said before.
 	doubted bool
 	doubt   time.Duration
+	weights map[string]uint64 // of a replica, by duty
 }
 
 func newView() *view {
@@ -60,11 +60,15 @@ func note[T any](all map[string]*sighting[T], key, name string, revision uint64,
 	}
 	s.data, s.revision, s.at, s.removed, s.strange = data, revision, now, removed, nil
 	if s.gone = data == nil; s.gone {
+		s.weights = nil
 		return
 	}
 	s.renewals++
 	var value T
 	if s.strange = decode(key, data, &value); s.strange == nil {
+		if m, ok := any(&value).(*member); ok {
+			m.index(any(s.value).(member))
+		}
 		s.value = value
 	}
 }
@@ -124,7 +128,7 @@ func (v *view) renewed(id string, times int, now time.Duration) bool {
 
 // able reports whether a replica has said that it may take a duty now.
 func (v *view) able(id, duty string) bool {
-	return slices.Contains(v.replicas[id].value.Able, duty)
+	return v.replicas[id].value.may[duty]
 }
 
 // silent reports whether a replica has certainly stopped to act: it gave its lease
@@ -149,15 +153,29 @@ func (v *view) chosen(duty string, now time.Duration) string {
 	var top uint64
 	var first bool
 	for id, s := range v.replicas {
-		if !v.alive(id, now) || !slices.Contains(s.value.Duties, duty) {
+		if !v.alive(id, now) || !s.value.knows[duty] {
 			continue
 		}
-		prefers, weight := slices.Contains(s.value.First, duty), weigh(duty, id)
+		prefers, weight := s.value.prefers[duty], v.weight(duty, id)
 		if best == "" || prefers && !first || prefers == first && (weight > top || weight == top && id < best) {
 			best, top, first = id, weight, prefers
 		}
 	}
 	return best
+}
+
+// weight is weigh, remembered while the replica is known.
+func (v *view) weight(duty, id string) uint64 {
+	s := v.replicas[id]
+	w, ok := s.weights[duty]
+	if !ok {
+		if s.weights == nil {
+			s.weights = make(map[string]uint64)
+		}
+		w = weigh(duty, id)
+		s.weights[duty] = w
+	}
+	return w
 }
 
 // weigh is a replica's weight for a duty in rendezvous hashing.
