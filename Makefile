@@ -28,6 +28,12 @@ VERIFY ?= $(if $(FROM),0,3)
 COUNT ?= 10
 # Of each cell of "make bench-pacing".
 PACING_SEEDS ?= 8
+# Where "make bench-scale" keeps what it found, and the parts that it measures; all.
+SCALE ?= bin/scale
+PARTS ?=
+# How long a slice of "make soak-slice" lasts; it lives in DIR, too.
+MINUTES ?= 40
+soak-slice: DIR := $(if $(filter file,$(origin DIR)),bin/soak,$(DIR))
 # The revision of "make upgrade-test" and "make formats": the newest release before
 # this commit, or where there is none a version that a good deal was changed after.
 BEFORE = $(or $(OLD),$(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || echo 93a0f65))
@@ -48,7 +54,7 @@ CAFILE ?= /etc/ssl/certs/ca-certificates.crt
 
 FORMATS := cmd/weir/testdata/formats.json
 
-.PHONY: help check upgrade-test formats console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-load bench-pacing fuzz demo clean
+.PHONY: help check upgrade-test formats console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-load bench-pacing bench-scale soak-slice fuzz demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -222,6 +228,17 @@ bench-load: build ## events a second, times and costs of weir serve: docs/benchm
 bench-pacing: ## how full the slots are kept: docs/benchmarks/pacing.md (PACING_SEEDS=8)
 	@mkdir -p docs/benchmarks
 	$(GO) test -tags pacing -run '^TestBenchPacing$$' -count=1 -timeout 1h -v ./cmd/weir -seeds $(PACING_SEEDS) -page "$(CURDIR)/docs/benchmarks/pacing.md"
+
+# Each part keeps what it found in SCALE, so that the page can be made of parts that
+# were measured apart: idle backlog ledger fleet replicas batch. About half an hour.
+bench-scale: bin/chaos.test ## what lanes, backlogs, ledgers, replicas and batches cost: docs/benchmarks/scale.md (PARTS=)
+	@mkdir -p docs/benchmarks
+	@SCALE_DIR="$(SCALE)" SCALE_PARTS="$(PARTS)" SCALE_PAGE="$(CURDIR)/docs/benchmarks/scale.md" bin/chaos.test -test.run '^TestBenchScale$$' -test.timeout 0
+
+# A slice goes on with the store of the ones before; nothing but its last minute may be
+# longer than MINUTES.
+soak-slice: bin/chaos.test ## load and faults for MINUTES (at most 40), again and again in DIR, and whether anything grows
+	@SOAK_DIR="$(DIR)" SOAK_MINUTES="$(MINUTES)" bin/chaos.test -test.run '^TestSoakSlice$$' -test.timeout 0
 
 # The go command fuzzes one target at a time, so the targets are found by name.
 fuzz: ## each fuzz target in turn, for FUZZTIME (30s)

@@ -163,7 +163,8 @@ type campaign struct {
 	state *chaos.State
 	hist  *chaos.History
 	past  *proofLog
-	old   map[string][]sentEvent // what was published, by kind of broker
+	old   map[string][]sentEvent      // what was published, by kind of broker
+	watch func(context.Context, *rig) // looks at a round while it runs; nil: nobody does
 }
 
 func (c *campaign) statePath() string { return filepath.Join(c.dir, "state.json") }
@@ -288,6 +289,7 @@ func (c *campaign) round(ctx, stopping context.Context, p plan) (v chaos.Verdict
 		store: filepath.Join(c.dir, fmt.Sprintf("store-%s-%d", p.kind, c.state.Generations[p.kind])),
 	}
 	r.published.old = c.old[p.kind]
+	r.watch = c.watch
 	remove, err := mount(ctx, p.kind, r.store, int64(p.load.factor))
 	if err != nil {
 		return v, err

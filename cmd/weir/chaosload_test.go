@@ -34,6 +34,7 @@ type load struct {
 
 	deal   map[string]int // faults of each group
 	window time.Duration  // in which the faults strike at least
+	over   time.Duration  // in which the events are published
 	turns  int            // of each fault, at least
 	pause  time.Duration  // between two of a group, at most
 	burst  int            // strikes of a cheap fault of a process
@@ -42,7 +43,7 @@ type load struct {
 // loadOf returns the load of a round of so many events.
 func loadOf(events int) load {
 	l := load{
-		events: events, factor: max(1, events/baseRound), batches: []int{1, 3, 5}, senders: 1, latency: 60 * time.Millisecond,
+		events: events, factor: max(1, events/baseRound), batches: []int{1, 3, 5}, senders: 1, latency: 60 * time.Millisecond, over: 12 * time.Second,
 		deal:  map[string]int{atProcess: 2, atBroker: 1, atProvider: 2, atAnswer: 3, atPublish: 1, atClock: 2},
 		turns: 2, pause: 3 * time.Second, burst: 1,
 	}
@@ -122,7 +123,7 @@ func (r *rig) breath(d *rand.Rand) time.Duration {
 // its own.
 func (r *rig) disturb(ctx context.Context, p plan) {
 	var wg sync.WaitGroup
-	wg.Go(func() { r.publish(ctx, r.load.events, 12*time.Second) })
+	wg.Go(func() { r.publish(ctx, r.load.events, r.load.over) })
 	groups := make(map[string][]fault)
 	for _, f := range p.faults {
 		if f.inject != nil {

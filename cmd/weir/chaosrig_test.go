@@ -161,7 +161,9 @@ type rig struct {
 	b      *broker.Broker // past the proxies
 	load   load
 	conf   lanesConfig
-	slack  int // slots that Oration has beyond the limit in weir.yaml
+	slack  int                         // slots that Oration has beyond the limit in weir.yaml
+	watch  func(context.Context, *rig) // from when weir runs until the calm is over; nil: nobody
+	admin  string                      // where weir shows its metrics; empty: nowhere
 
 	mu     sync.Mutex
 	weir   *chaos.Process

@@ -49,6 +49,9 @@ func (r *rig) yaml() string { return filepath.Join(r.dir, "weir.yaml") }
 func (r *rig) configure() error {
 	y := fmt.Sprintf(chaosYAML, strings.Join(r.servers(false), `", "`), r.replicas(), r.front.Addr(), r.load.calls(), r.load.texts(),
 		r.load.oration(), r.conf.batch, r.conf.preset, r.conf.label)
+	if r.admin != "" {
+		y = fmt.Sprintf("admin: {listen: %q}\n%s", r.admin, y)
+	}
 	return os.WriteFile(r.yaml(), []byte(y), 0o600)
 }
 
@@ -481,6 +484,13 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 	if err := r.past.skip(); err != nil {
 		return v, nil, err
 	}
+	if r.watch != nil {
+		ports, err := freePorts(1)
+		if err != nil {
+			return v, nil, err
+		}
+		r.admin = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	}
 	if err := r.up(ctx, sim); err != nil {
 		return v, nil, err
 	}
@@ -492,6 +502,7 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 		return v, nil, err
 	}
 	outcomes := s.CachedInfo().State.LastSeq
+	defer r.watching(ctx)()
 	r.disturb(stopping, p)
 	r.heal(ctx)
 	r.hist.Note("round", "calm", fmt.Sprintf("%d events were acknowledged", len(r.published.sent)))
@@ -528,6 +539,23 @@ func (r *rig) run(ctx, stopping context.Context, p plan) (v chaos.Verdict, injec
 	}
 	v.Findings = append(v.Findings, r.found...)
 	return v, r.strikes(), err
+}
+
+// watching lets the round be watched until the returned func is called.
+func (r *rig) watching(ctx context.Context) (end func()) {
+	if r.watch == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.watch(ctx, r)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // faultNames returns the names of the faults of a group that a kind of broker allows.

@@ -52,6 +52,7 @@ func (s *scaleBench) ledger() (string, error) {
 		if err != nil {
 			return "", err
 		}
+		base.limit = 100
 		r := &ledgerRig{scaleRig: base, size: size}
 		rigs = append(rigs, r)
 		if err := s.ledgerStart(r); err != nil {
