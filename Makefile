@@ -181,6 +181,7 @@ bin/upgrade/weir: FORCE
 	@git archive $(BEFORE) | tar -x -C bin/upgrade/source
 	@echo "the version before: $$(git log -1 --format='%h %s' $(BEFORE))"
 	@cd bin/upgrade/source && $(GO) build -trimpath -buildvcs=false -o ../weir ./cmd/weir
+	@rm -rf bin/upgrade/source
 
 upgrade-test: bin/upgrade/weir ## replicas and an embedded store taken to this version, back and forward again under load; OLD=REVISION; 25 minutes
 	WEIR_OLD="$(CURDIR)/bin/upgrade/weir" $(GO) test -tags upgrade -run '^TestUpgrade' -skip '^TestUpgradeGolden$$' -count=1 -timeout 1h -v ./cmd/weir

@@ -118,6 +118,25 @@ func (s specimen) edited(t *testing.T, edit func(members map[string]any)) specim
 	return s
 }
 
+// remade is the record of a newer format in which each member is something else. The
+// format comes first, as in all that weir writes.
+func (s specimen) remade(t *testing.T) specimen {
+	t.Helper()
+	s = s.edited(t, func(members map[string]any) {
+		delete(members, "v")
+		for name := range members {
+			members[name] = []any{map[string]any{"of_tomorrow": true}}
+		}
+	})
+	first := func(text string) string { return `{"v":2,` + strings.TrimPrefix(text, "{") }
+	if name := s.named(); name != "" {
+		s.Header[name] = []string{first(s.Header[name][0])}
+	} else {
+		s.Data = first(s.Data)
+	}
+	return s
+}
+
 // shelf is a broker with one record in it.
 type shelf struct {
 	b      *broker.Broker
@@ -344,6 +363,10 @@ func TestFormats(t *testing.T) {
 		if err := f.read(t); kind != "lease" && (err == nil || !strings.Contains(err.Error(), "newer Weir wrote") || strings.Contains(err.Error(), "misread")) {
 			t.Errorf("%s of format 2: got %v, want that a newer Weir wrote it", s.Kind, err)
 		}
+		f.put(t, s.remade(t))
+		if err := f.read(t); kind != "lease" && (err == nil || !strings.Contains(err.Error(), "newer Weir wrote") || strings.Contains(err.Error(), "misread")) {
+			t.Errorf("%s of format 2, of other members: got %v, want that a newer Weir wrote it", s.Kind, err)
+		}
 		if kind == "entry" {
 			f.put(t, s.edited(t, func(members map[string]any) { members["state"] = "resting" }))
 			if err := f.read(t); !errors.Is(err, consumer.ErrStrange) {
@@ -377,5 +400,33 @@ func TestFormatsAreAllThere(t *testing.T) {
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("specimens (-want +got):\n%s", diff)
+	}
+}
+
+// TestAMarkOfANewerVersion starts weir serve where a newer version wrote the mark: it
+// says so and ends, calls nobody, and leaves the mark as it is.
+func TestAMarkOfANewerVersion(t *testing.T) {
+	t.Parallel()
+	k, b := ownBroker(t)
+	if err := b.Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	newer := `{"v":2,"serial":"later"}`
+	if _, err := b.JetStream().Publish(t.Context(), "$KV.WEIR_LANES.mark", []byte(newer)); err != nil {
+		t.Fatal(err)
+	}
+	k.publish(t, b, 3)
+	cmd := child(t, k.env, "serve", "-c", k.yaml)
+	if err := cmd.Wait(); err == nil {
+		t.Error("weir serve ended well, want an error")
+	}
+	if said := cmd.Stdout.(*syncBuffer).String(); !strings.Contains(said, "a newer Weir wrote it (format 2, this one reads 1): run the newer one") {
+		t.Errorf("weir serve said %s", tail(said, 2000))
+	}
+	if n := len(k.sim.Conversations()); n > 0 {
+		t.Errorf("got %d conversations, want none", n)
+	}
+	if data, _, err := b.Mark(t.Context()); err != nil || string(data) != newer {
+		t.Errorf("the mark: got %s, %v; want it untouched", data, err)
 	}
 }

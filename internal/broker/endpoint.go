@@ -57,11 +57,11 @@ func loadEndpoint(dir string) (endpoint, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &e.others)
 	}
+	if e.V > endpointFormat { // whatever else it has
+		err = fmt.Errorf("a newer Weir wrote it (format %d, this one reads %d): run the newer one", e.V, endpointFormat)
+	}
 	if err != nil {
 		return endpoint{}, fmt.Errorf("read the embedded broker's address: %s: %w", path, err)
-	}
-	if e.V > endpointFormat {
-		return endpoint{}, fmt.Errorf("read the embedded broker's address: %s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", path, e.V, endpointFormat)
 	}
 	return e, nil
 }

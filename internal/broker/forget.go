@@ -226,10 +226,10 @@ func (b *Broker) Oblivions(ctx context.Context) ([]Oblivion, error) {
 		}
 		o := Oblivion{ID: strings.TrimPrefix(key, oblivionPrefix), revision: revision}
 		switch err := json.Unmarshal(data, &o); {
+		case o.V > oblivionFormat: // whatever else it has
+			strange = fmt.Errorf("a newer Weir wrote the order %s of WEIR_LANES (format %d, this one reads %d): run the newer one", key, o.V, oblivionFormat)
 		case err != nil:
 			strange = fmt.Errorf("the order %s of WEIR_LANES cannot be read: %w", key, err)
-		case o.V > oblivionFormat:
-			strange = fmt.Errorf("a newer Weir wrote the order %s of WEIR_LANES (format %d, this one reads %d): run the newer one", key, o.V, oblivionFormat)
 		default:
 			all = append(all, o)
 		}

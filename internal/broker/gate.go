@@ -116,11 +116,12 @@ func gateOf(r record) (Gate, error) {
 		return Gate{}, nil
 	}
 	var s storedGate
-	if err := json.Unmarshal(r.data, &s); err != nil {
-		return Gate{}, fmt.Errorf("its gate: %w: %w", errUnreadable, err)
+	err := json.Unmarshal(r.data, &s)
+	if s.V > gateFormat { // whatever else it has
+		err = fmt.Errorf("a newer Weir wrote it (format %d, this one reads %d)", s.V, gateFormat)
 	}
-	if s.V > gateFormat {
-		return Gate{}, fmt.Errorf("its gate: %w: a newer Weir wrote it (format %d, this one reads %d)", errUnreadable, s.V, gateFormat)
+	if err != nil {
+		return Gate{}, fmt.Errorf("its gate: %w: %w", errUnreadable, err)
 	}
 	return s.Gate, nil
 }

@@ -337,11 +337,12 @@ func newLetter(state consumer.State, m *jetstream.RawStreamMsg) (consumer.Letter
 	parts := strings.Split(m.Subject, ".") // weir.dead.<lane>.<intent>
 	l := consumer.Letter{Lane: parts[2], Intent: parts[3], State: state, Data: m.Data, Header: foreign(m.Header)}
 	var s stored
-	if err := json.Unmarshal([]byte(m.Header.Get(headerLetter)), &s); err != nil {
-		return l, fmt.Errorf("letter %s: header %s: %w", m.Subject, headerLetter, err)
-	}
-	if s.V > letterFormat {
+	err := json.Unmarshal([]byte(m.Header.Get(headerLetter)), &s)
+	if s.V > letterFormat { // whatever else it has
 		return l, fmt.Errorf("letter %s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", m.Subject, s.V, letterFormat)
+	}
+	if err != nil {
+		return l, fmt.Errorf("letter %s: header %s: %w", m.Subject, headerLetter, err)
 	}
 	if size := m.Header.Get(headerCut); size != "" {
 		l.Header[headerCut] = []string{size}

@@ -101,11 +101,12 @@ func pauseOf(m *jetstream.RawStreamMsg) (lane string, p *PauseRecord, err error)
 		return lane, nil, nil
 	}
 	var s storedPause
-	if err := json.Unmarshal(data, &s); err != nil {
-		return lane, nil, fmt.Errorf("pause of lane %s: %w", lane, err)
+	err = json.Unmarshal(data, &s)
+	if s.V > pauseFormat { // whatever else it has
+		err = fmt.Errorf("a newer Weir wrote it (format %d, this one reads %d)", s.V, pauseFormat)
 	}
-	if s.V > pauseFormat {
-		return lane, nil, fmt.Errorf("pause of lane %s: a newer Weir wrote it (format %d, this one reads %d)", lane, s.V, pauseFormat)
+	if err != nil {
+		return lane, nil, fmt.Errorf("pause of lane %s: %w", lane, err)
 	}
 	if !s.Paused {
 		return lane, nil, nil

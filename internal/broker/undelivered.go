@@ -164,11 +164,12 @@ func newUndelivered(m *jetstream.RawStreamMsg) (Undelivered, error) {
 	parts := strings.Split(m.Subject, ".") // weir.undelivered.<lane>.<id>
 	u := Undelivered{Sequence: m.Sequence, Lane: parts[2], ID: parts[3], Body: m.Data}
 	var a about
-	if err := json.Unmarshal([]byte(m.Header.Get(headerUndelivered)), &a); err != nil {
-		return u, fmt.Errorf("%s: header %s: %w", m.Subject, headerUndelivered, err)
-	}
-	if a.V > undeliveredFormat {
+	err := json.Unmarshal([]byte(m.Header.Get(headerUndelivered)), &a)
+	if a.V > undeliveredFormat { // whatever else it has
 		return u, fmt.Errorf("%s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", m.Subject, a.V, undeliveredFormat)
+	}
+	if err != nil {
+		return u, fmt.Errorf("%s: header %s: %w", m.Subject, headerUndelivered, err)
 	}
 	u.Kind, u.Intent, u.EventID, u.Source, u.Published = a.Kind, a.Intent, a.EventID, a.Source, a.Published
 	u.First, u.Last, u.Tries, u.Reason, u.By = a.First, a.Last, a.Tries, a.Reason, a.By

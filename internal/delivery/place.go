@@ -47,11 +47,12 @@ type Held struct {
 // ReadPlace reads a stored place.
 func ReadPlace(data []byte) (Place, error) {
 	var p Place
-	if err := json.Unmarshal(data, &p); err != nil {
-		return p, fmt.Errorf("read the place: %w", err)
+	err := json.Unmarshal(data, &p)
+	if p.V > placeFormat { // whatever else it has
+		err = errors.New("a newer Weir wrote it: run the newer one")
 	}
-	if p.V > placeFormat {
-		return p, errors.New("read the place: a newer Weir wrote it: run the newer one")
+	if err != nil {
+		return p, fmt.Errorf("read the place: %w", err)
 	}
 	return p, nil
 }

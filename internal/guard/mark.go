@@ -52,11 +52,12 @@ func (m mark) encode() ([]byte, error) { return json.Marshal(m) }
 // decodeMark reads a stored mark; where says of which one an error is.
 func decodeMark(where string, data []byte) (mark, error) {
 	var m mark
-	if err := json.Unmarshal(data, &m); err != nil {
-		return mark{}, fmt.Errorf("the mark in %s: %w", where, err)
+	err := json.Unmarshal(data, &m)
+	if m.V > format { // whatever else it has
+		err = fmt.Errorf("a newer Weir wrote it (format %d, this one reads %d): run the newer one", m.V, format)
 	}
-	if m.V > format {
-		return mark{}, fmt.Errorf("the mark in %s: a newer Weir wrote it (format %d, this one reads %d): run the newer one", where, m.V, format)
+	if err != nil {
+		return mark{}, fmt.Errorf("the mark in %s: %w", where, err)
 	}
 	return m, nil
 }

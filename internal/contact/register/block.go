@@ -105,11 +105,12 @@ func readBlock(hash string, data []byte) (Block, error) {
 		return Block{Hash: hash}, fmt.Errorf("%s was removed by another program than weir, so it is not known whether the person may be contacted; say weir contact allow, or block: it %w", name, errStrange)
 	}
 	var s storedBlock
-	if err := json.Unmarshal(data, &s); err != nil {
-		return Block{Hash: hash}, fmt.Errorf("%s %w: %w", name, errStrange, err)
+	err := json.Unmarshal(data, &s)
+	if s.V > metaFormat { // whatever else it has
+		err = errNewer
 	}
-	if s.V > metaFormat {
-		return Block{Hash: hash}, fmt.Errorf("%s %w: %w", name, errStrange, errNewer)
+	if err != nil {
+		return Block{Hash: hash}, fmt.Errorf("%s %w: %w", name, errStrange, err)
 	}
 	return Block{Person: s.Person, Hash: hash, Everywhere: s.Everywhere, Lanes: s.Lanes, Allowed: s.Allowed}, nil
 }

@@ -155,7 +155,7 @@ func (r *Register) record(ctx context.Context, key string) (rec record, revision
 		return record{}, revision, nil
 	}
 	err = json.Unmarshal(data, &rec)
-	if err == nil && rec.V > metaFormat {
+	if rec.V > metaFormat { // whatever else it has
 		err = errNewer
 	}
 	if err != nil {

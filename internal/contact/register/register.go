@@ -183,11 +183,12 @@ func (r *Register) present(ctx context.Context) error {
 		return ErrAnew
 	}
 	var m meta
-	if err := json.Unmarshal(data, &m); err != nil {
-		return fmt.Errorf("what WEIR_CONTACT is cannot be read: %w", err)
-	}
-	if m.V > metaFormat {
+	err = json.Unmarshal(data, &m)
+	if m.V > metaFormat { // whatever else it has
 		return fmt.Errorf("a newer Weir wrote WEIR_CONTACT (format %d, this one reads %d)", m.V, metaFormat)
+	}
+	if err != nil {
+		return fmt.Errorf("what WEIR_CONTACT is cannot be read: %w", err)
 	}
 	if m.Check != r.check() {
 		return ErrKey
