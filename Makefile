@@ -54,7 +54,7 @@ CAFILE ?= /etc/ssl/certs/ca-certificates.crt
 
 FORMATS := cmd/weir/testdata/formats.json
 
-.PHONY: help check upgrade-test formats console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test soak chaos chaos-short bench bench-load bench-pacing bench-scale soak-slice fuzz demo clean
+.PHONY: help check upgrade-test formats console-test fmt fixed vet staticcheck lint tidy deploy-check rules test storm build dist image compose-test cluster-test soak chaos chaos-short bench bench-load bench-pacing bench-scale soak-slice fuzz demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,7 +75,7 @@ fixed: ## go fix has nothing to modernise
 vet: ## go vet
 	@echo '== vet'
 	@$(GO) vet ./...
-	@$(GO) vet -tags 'soak chaos pacing compose upgrade' ./cmd/weir
+	@$(GO) vet -tags 'soak chaos pacing compose upgrade cluster' ./cmd/weir
 	@$(GO) -C tools vet ./...
 	@$(GO) -C $(BROWSERTEST) vet ./...
 
@@ -188,6 +188,9 @@ upgrade-test: bin/upgrade/weir ## replicas and an embedded store taken to this v
 
 formats: bin/upgrade/weir ## what the version before stores, written down for the tests of this one; OLD=REVISION
 	WEIR_OLD="$(CURDIR)/bin/upgrade/weir" WEIR_GOLDEN="$(CURDIR)/$(FORMATS)" $(GO) test -tags upgrade -run '^TestUpgradeGolden$$' -count=1 -timeout 10m -v ./cmd/weir
+
+cluster-test: ## backup and restore on the cluster of deploy/nats; under a minute
+	$(GO) test -tags cluster -run OnACluster -count=1 -timeout 1h -v ./cmd/weir
 
 # The last of them wants wrk to be installed.
 soak: ## weir killed 100 times with -9 under provider faults, eight replicas that come and go, the gateway under wrk; half an hour

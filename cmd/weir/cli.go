@@ -30,6 +30,8 @@ type cli struct {
 	Explain     explainCmd     `cmd:"" help:"Show what would become of events, step by step, with the request that would go out. Sends nothing and needs no broker."`
 	Lanes       lanesCmd       `cmd:"" help:"Show what each lane is doing."`
 	Lane        laneCmd        `cmd:"" help:"Pause a lane, or let it go on."`
+	Backup      backupCmd      `cmd:"" help:"Copy all that Weir keeps into a folder, while it runs or not."`
+	Restore     restoreCmd     `cmd:"" help:"Put a backup back, while no weir serve runs. Every lane is held until weir release."`
 	Release     releaseCmd     `cmd:"" help:"Let lanes go on that are held because state was lost."`
 	Event       eventCmd       `cmd:"" help:"One event: what became of it; withdraw it before it is sent."`
 	Dead        deadCmd        `cmd:"" help:"Dead letters: events that will not be tried again by themselves."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,6 +23,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"github.com/weirhq/weir/internal/broker"
 )
 
 // secured is a cluster of three nats-servers, started from the files in deploy/nats
@@ -239,3 +243,16 @@ func (l *natsLog) Fatalf(format string, v ...any)  { l.say("FTL", format, v...) 
 func (l *natsLog) Errorf(format string, v ...any)  { l.say("ERR", format, v...) }
 func (l *natsLog) Debugf(string, ...any)           {}
 func (l *natsLog) Tracef(string, ...any)           {}
+
+// weir connects as weir serve does, once the cluster can be used.
+func (c *secured) weir(t *testing.T) *broker.Broker {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b, err := broker.Connect(ctx, zerolog.Nop(), broker.Config{URL: strings.Join(c.urls, ","), User: "weir", Password: natsPassword, CA: c.ca, Replicas: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	return b
+}

@@ -230,13 +230,7 @@ func (w *work) everything(t *testing.T) {
 func TestAPublisherHasItsLaneAlone(t *testing.T) {
 	t.Parallel()
 	c := newSecured(t, nil)
-	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{
-		URL: strings.Join(c.urls, ","), User: "weir", Password: natsPassword, CA: c.ca, Replicas: 3,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close(context.WithoutCancel(t.Context())) }()
+	b := c.weir(t)
 	if _, err := ledger.Open(t.Context(), b.JetStream(), ledger.Config{Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}

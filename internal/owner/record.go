@@ -126,6 +126,31 @@ func decode(key string, data []byte, into any) error {
 	return nil
 }
 
+// Replicas returns the holders of the leases that have not run out: the processes that
+// take part, or did until less than a TTL ago.
+func Replicas(ctx context.Context, s Store) (holders []string, err error) {
+	newest := make(map[string]string)
+	err = s.Keys(ctx, replicaPrefix, 0, func(key string, _ uint64, data []byte, _ bool, _ time.Time) {
+		var m member
+		delete(newest, key)
+		if data == nil {
+			return
+		}
+		if decode(key, data, &m) != nil {
+			m.Holder = "one that cannot be read"
+		}
+		newest[key] = m.Holder
+	})
+	if err != nil {
+		return nil, fmt.Errorf("who takes part: %w", err)
+	}
+	for _, holder := range newest {
+		holders = append(holders, holder)
+	}
+	slices.Sort(holders)
+	return holders, nil
+}
+
 // Standing is who has a duty, as a bystander sees it.
 type Standing struct {
 	Duty   string    `json:"duty"`

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weirhq/weir/internal/backup"
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/ledger"
+)
+
+// backupCmd is weir backup.
+type backupCmd struct {
+	Dir string `arg:"" placeholder:"FOLDER" help:"Where to: a folder that is empty or not there. It will hold personal data, for its owner alone."`
+}
+
+// kept are the streams of a backup in their order. The pauses and the mark are first
+// and the ledger is last: it knows at least what the others tell of.
+var keptStreams = []string{
+	broker.StreamLanes, broker.StreamContact, broker.StreamEvents, broker.StreamLater, broker.StreamDead,
+	broker.StreamUndelivered, broker.StreamOutcomes, ledger.Stream,
+}
+
+// Run copies everything.
+func (c *backupCmd) Run(a *app) error {
+	cfg, err := a.brokerConfig()
+	if err != nil {
+		return err
+	}
+	return a.atStore(cfg, func(b *broker.Broker) error {
+		lanes, err := lanesKept(a.ctx, b, cfg)
+		if err != nil {
+			return err
+		}
+		moved := newMoved(a, "copied")
+		m, err := backup.Write(a.ctx, b.JetStream(), c.Dir, keptStreams, lanes, moved.show)
+		moved.end()
+		if err != nil {
+			return fmt.Errorf("backup: %w; what is in %s is no backup: remove it", err, c.Dir)
+		}
+		if _, ok := (&backup.Archive{Manifest: m}).Piece(ledger.Stream); !ok {
+			return fmt.Errorf("backup: there is no stream %s: weir serve has never run on this broker, and %s is no backup", ledger.Stream, c.Dir)
+		}
+		return a.print(m, func(w io.Writer) {
+			fmt.Fprintln(w, "STREAM\tMESSAGES\tLAST\tBYTES")
+			for _, p := range m.Streams {
+				fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", p.Stream, p.State.Messages, p.State.LastSeq, p.Bytes)
+			}
+			fmt.Fprintf(w, "The backup is in %s. Try it now and then: weir restore %s --dry-run\n", clean(c.Dir), clean(c.Dir))
+		})
+	})
+}
+
+// lanesKept are the lanes that ran, and those of the configuration.
+func lanesKept(ctx context.Context, b *broker.Broker, cfg *config.Config) ([]string, error) {
+	all, err := b.Ran(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, err
+	}
+	for _, ac := range cfg.Accounts {
+		for _, lc := range ac.Lanes {
+			all = append(all, lc.Name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// atStore is withBroker where the embedded broker need not run: then it is started
+// for the work. Its store can be open once.
+func (a *app) atStore(cfg *config.Config, work func(*broker.Broker) error) error {
+	err := a.withBroker(cfg, work)
+	if _, ok := errors.AsType[notRunningError](err); !ok {
+		return err
+	}
+	return a.atOwnStore(cfg, work)
+}
+
+// atOwnStore starts the embedded broker for the work.
+func (a *app) atOwnStore(cfg *config.Config, work func(*broker.Broker) error) (err error) {
+	e, err := broker.StartEmbedded(a.quiet(), broker.EmbeddedConfig{Dir: cfg.Embedded.Dir, Listen: cfg.Embedded.Listen, Token: cfg.Embedded.Token})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Shutdown()) }()
+	ctx, cancel := context.WithTimeout(a.ctx, reachFor)
+	defer cancel()
+	b, err := broker.Connect(ctx, a.quiet(), broker.Config{URL: e.URL(), Token: e.Token()})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), reachFor)
+		defer cancel()
+		err = errors.Join(err, b.Close(ctx))
+	}()
+	return work(b)
+}
+
+// moved shows how far a copy is, on a terminal.
+type moved struct {
+	w     io.Writer // nil: nobody looks
+	verb  string
+	drawn time.Time
+}
+
+func newMoved(a *app, verb string) *moved {
+	m := &moved{verb: verb}
+	if isTerminal(a.stderr) {
+		m.w = a.stderr
+	}
+	return m
+}
+
+func (m *moved) show(stream string, bytes int64) {
+	if m.w == nil || time.Since(m.drawn) < 100*time.Millisecond {
+		return
+	}
+	m.drawn = time.Now()
+	fmt.Fprintf(m.w, "\r%-20s %8d KiB %s", stream, bytes>>10, m.verb)
+}
+
+func (m *moved) end() {
+	if m.w != nil && !m.drawn.IsZero() {
+		fmt.Fprintf(m.w, "\r%s\r", strings.Repeat(" ", 50))
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/ledger"
+	"github.com/weirhq/weir/internal/simulator"
+)
+
+// restored is one place where a backup is made and put back.
+type restored struct {
+	*killed
+	backup string // the configuration of who makes backups
+	store  string // of the embedded broker; it is lost, with the mark beside it
+	dir    string // of the backup
+	reach  func(t *testing.T) *broker.Broker
+}
+
+// command runs a command of who makes backups.
+func (r *restored) command(t *testing.T, args ...string) string {
+	t.Helper()
+	stdout, stderr, err := weir(t.Context(), r.env, append(args, "-c", r.backup)...)
+	if err != nil {
+		t.Fatalf("weir %s: %v\n%s%s", strings.Join(args, " "), err, stdout, stderr)
+	}
+	return stdout
+}
+
+// deny runs a command that must fail.
+func (r *restored) deny(t *testing.T, want string, args ...string) {
+	t.Helper()
+	if stdout, _, err := weir(t.Context(), r.env, append(args, "-c", r.backup)...); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("weir %s: got %v, want %q\n%s", strings.Join(args, " "), err, want, stdout)
+	}
+}
+
+// TestH19WeirRestore makes a backup while weir runs, lets the provider's calls go on,
+// puts the backup back, and publishes everything once more: nobody is called twice,
+// and what came after the backup is in doubt. With a broker of one's own, whose mark
+// notices it too, and with an embedded one whose disk was lost with the mark.
+func TestH19WeirRestore(t *testing.T) {
+	t.Parallel()
+	t.Run("a broker of one's own", func(t *testing.T) {
+		t.Parallel()
+		k, b := ownBroker(t)
+		putsBack(t, &restored{killed: k, backup: k.yaml, reach: func(*testing.T) *broker.Broker { return b }})
+	})
+	t.Run("embedded, on a new disk", func(t *testing.T) {
+		t.Parallel()
+		store := filepath.Join(t.TempDir(), "store")
+		k := newKilled(t, fmt.Sprintf("embedded: {dir: %q}\n", store), "", simulator.Faults{})
+		putsBack(t, &restored{killed: k, backup: k.yaml, store: store, reach: func(t *testing.T) *broker.Broker { return k.connect(t, store) }})
+	})
+}
+
+func putsBack(t *testing.T, r *restored) {
+	t.Helper()
+	r.dir = filepath.Join(t.TempDir(), "backup")
+	serve := func() (stop func(syscall.Signal)) {
+		cmd := child(t, r.env, "serve", "-c", r.yaml)
+		return func(s syscall.Signal) {
+			_ = cmd.Process.Signal(s)
+			_ = cmd.Wait()
+		}
+	}
+	stop := serve()
+	b := r.reach(t)
+	r.awaitStreams(t, b)
+	r.publish(t, b, 8)
+	r.settle(t, b)
+	contains(t, r.command(t, "backup", r.dir), ledger.Stream, "Try it now and then: weir restore")
+	r.deny(t, "is not empty", "backup", r.dir)
+	r.publish(t, b, 8)
+	r.settle(t, b)
+	put := []string{"restore", r.dir, "--by", "ana", "--reason", "the disk died"}
+	r.deny(t, "", put...) // weir serve runs
+	if r.store != "" {
+		_ = b.Close(t.Context())
+	}
+	stop(syscall.SIGTERM)
+
+	if r.store != "" {
+		if err := os.RemoveAll(r.store); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		r.deny(t, "Give --replace if that is meant", append(put, "--yes")...)
+		contains(t, r.command(t, "restore", r.dir, "--dry-run"), "put back in the place of the one that is there", "its mark and its pauses are newer", "who asked not to be called since")
+		put = append(put, "--replace")
+	}
+	born := time.Now()
+	contains(t, r.command(t, append(put, "--yes")...), "Every lane is held.")
+
+	serve()
+	b = r.reach(t)
+	r.awaitStreams(t, b)
+	publishOnceMore(t, b, r.keys, fmt.Sprintf(`"time":%q,`, born.UTC().Format(time.RFC3339Nano)))
+	release := []string{"release", "--all", "--by", "ana", "--reason", "all was sent again", "-c", r.yaml}
+	await(t, patience, "weir serve to hold its lane", func() bool {
+		stdout, _, err := weir(t.Context(), r.env, "lanes", "-c", r.yaml)
+		return err == nil && !strings.Contains(stdout, notRunning) && strings.Contains(stdout, "was put back by ana: the disk died")
+	})
+	if stdout, stderr, err := weir(t.Context(), r.env, append(release, "--yes")...); err != nil {
+		t.Fatalf("release: %v\n%s%s", err, stdout, stderr)
+	}
+	r.publish(t, b, 4)
+	r.settle(t, b)
+	r.honest = false // what was lost is in doubt
+	r.check(t, b, nil)
+	states := r.states(t, b)
+	for i, key := range r.keys {
+		want := consumer.Ended
+		if i >= 8 && i < 16 {
+			want = consumer.Doubt
+		}
+		if states[key].State != want {
+			t.Errorf("lead %d is %s, want %s", i, states[key].State, want)
+		}
+	}
+}
