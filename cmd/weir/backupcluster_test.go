@@ -3,18 +3,37 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/simulator"
 )
+
+// TestH19WeirRestoreOnOneServer is TestH19WeirRestore with a broker that is no cluster.
+func TestH19WeirRestoreOnOneServer(t *testing.T) {
+	t.Parallel()
+	k, b := ownBroker(t)
+	putsBack(t, &restored{killed: k, backup: k.yaml, reach: func(*testing.T) *broker.Broker { return b }})
+}
+
+// TestH19WeirRestoreOnTheEmbeddedStore is TestH19WeirRestore with the store that is
+// there, and the mark beside it.
+func TestH19WeirRestoreOnTheEmbeddedStore(t *testing.T) {
+	t.Parallel()
+	store := filepath.Join(t.TempDir(), "store")
+	k := newKilled(t, fmt.Sprintf("embedded: {dir: %q}\n", store), "", simulator.Faults{})
+	putsBack(t, &restored{killed: k, backup: k.yaml, reach: func(t *testing.T) *broker.Broker { return k.connect(t, store) }})
+}
 
 // TestH19WeirRestoreOnACluster is TestH19WeirRestore on the cluster of deploy/nats,
 // where backups have a user of their own, and no server refuses it anything. With
 // "make cluster-test".
 func TestH19WeirRestoreOnACluster(t *testing.T) {
+	t.Parallel()
 	c := newSecured(t, nil)
 	k := newKilled(t, c.yaml("weir", "_INBOX"), natsPassword, simulator.Faults{})
 	text, err := os.ReadFile(k.yaml)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -39,6 +41,8 @@ func (c *checklist) broker(ctx context.Context, cfg *config.Config) {
 		needs.Servers, err = broker.Servers(ctx, brokerConfig(cfg), watchOf(cfg))
 		c.findings(b.Inspect(ctx, needs))
 		c.findings(b.JudgeServers(needs.Servers, err))
+		c.findings([]broker.Finding{b.JudgeTLS(time.Now())})
+		c.findings(b.JudgeRights(ctx))
 	}
 	c.brokerTime(ctx, b, needs.Servers)
 	c.gates(ctx, b, cfg)
@@ -60,6 +64,8 @@ func nextFor(err error) string {
 		return "run nats-server 2.12 or newer"
 	case errors.Is(err, broker.ErrNoJetStream):
 		return "give the server a jetstream block, and the account its share of it"
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return "give this user the rights in deploy/nats/accounts.conf: docs/nats.md"
 	case broker.Leaderless(err):
 		return "see that most servers of the cluster run and reach each other (nats server report jetstream); weir goes on by itself"
 	default:

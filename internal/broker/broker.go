@@ -222,6 +222,8 @@ func (b *Broker) inspect(ctx context.Context) error {
 			return nil
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 			return ErrNoJetStream
+		case errors.Is(b.nc.LastError(), nats.ErrPermissionViolation): // the server does not answer what it refuses
+			return b.nc.LastError()
 		case !transient(err) || ctx.Err() != nil:
 			return err
 		}

@@ -198,6 +198,14 @@ func (in *inspection) missingRoom() (more int64) {
 	return more
 }
 
+// whole is the room of all streams, with that of WEIR_LATER, of one copy each.
+func (in *inspection) whole() (all int64) {
+	for _, room := range in.rooms() {
+		all += room
+	}
+	return all + in.b.cfg.Room.Later
+}
+
 // storage looks whether the rooms of all streams fit.
 func (in *inspection) storage() {
 	if in.needs.Sized {
@@ -222,6 +230,10 @@ func (in *inspection) storage() {
 		in.ok("storage", "weir serve will reserve %d MiB, the ledger's first; %d MiB are reserved", ceilMiB(more), ceilMiB(reserved))
 	default:
 		in.ok("storage", "the streams' room is reserved: %d MiB, of which the ledger has %d", ceilMiB(reserved), in.ledgerRoom()>>20)
+	}
+	if limit <= 0 {
+		in.warn("storage", fmt.Sprintf("give the account a limit of %d MiB or more, and other accounts none of the rest", ceilMiB(in.whole()*each)),
+			"the account has no limit of its own: %s reserves no room, and what other accounts store can take it", StreamLater)
 	}
 	if limit > 0 && more <= limit-reserved && limit-reserved-more < later*each {
 		in.warn("storage", fmt.Sprintf("raise its limit by %d MiB", ceilMiB(later*each-(limit-reserved-more))),
