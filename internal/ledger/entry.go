@@ -116,6 +116,10 @@ var members = func() map[string]bool {
 	return known
 }()
 
+// states are those that an entry may have. Of one in another state nothing is known: it
+// may hold a slot.
+var states = consumer.States()
+
 // unknown are the members of an entry that this version does not know.
 type unknown map[string]json.RawMessage
 
@@ -201,7 +205,7 @@ func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
 	if e.V < format || e.State == consumer.Absent {
 		return fail("it has no format or no state")
 	}
-	if !slices.Contains(consumer.States(), e.State) {
+	if !slices.Contains(states, e.State) {
 		return fail(fmt.Sprintf("its state %q is none that this Weir knows: run the newer one", schema.Cut(string(e.State), maxCause)))
 	}
 	var extra unknown
@@ -220,7 +224,7 @@ func decodeKnown(data []byte) (e entry, ok bool) {
 	if d.Decode(&e) != nil || d.InputOffset() != int64(len(data)) {
 		return e, false
 	}
-	return e, e.V == format && e.State != consumer.Absent
+	return e, e.V == format && slices.Contains(states, e.State) && e.State != consumer.Absent
 }
 
 // writeOf returns the id of the write that stored this value; empty if it
