@@ -77,6 +77,7 @@ func (h *admin) routes() http.Handler {
 		reply(w, "application/json", http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /metrics", h.metrics)
+	mux.HandleFunc("GET /scale", h.scale)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, h.reasons(r.Context())) })
 	return mux
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
+	"github.com/weirhq/weir/internal/scale"
 	"github.com/weirhq/weir/schema"
 	"github.com/weirhq/weir/schema/asyncapitest"
 )
@@ -39,6 +40,7 @@ func TestAsyncAPIHasEachMember(t *testing.T) {
 		"reply":       reflect.TypeFor[consumer.Reply](),
 		"heard":       reflect.TypeFor[heard](),
 		"webhook":     reflect.TypeFor[passed](),
+		"load":        reflect.TypeFor[scale.Report](),
 	} {
 		var members, always []string
 		for f := range kind.Fields() {
@@ -245,6 +247,9 @@ func TestAsyncAPIIsWhatGoesOverTheWire(t *testing.T) {
 		p.file(t, "with.json", strings.Replace(everyType(wireRuns[1])[1], "null", `"+14155550105"`, 1)))
 	p.weir(t, "dead", "drop", wireRuns[2]+"-lead.updated", "--reason", "over")
 	if _, err := b.PassHook(t.Context(), "acme", []byte(`{"reports":[{"conversation":"c-1","intent":"x","attempt":1,"ended":true}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AskLoad(t.Context(), func([]byte) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Restore(t.Context(), "acme", consumer.Key("acme", "/crm", wireRuns[0]+"-lead.created"), 1); err != nil {

@@ -18,7 +18,7 @@ import (
 type figures struct {
 	*metrics.Metrics
 
-	scraped chan struct{} // a token for each scrape: what the broker knows is wanted
+	scraped chan struct{} // a token for each scrape, and each look at the load: what the broker knows is wanted
 	every   time.Duration // between two looks at that, at least
 
 	mu     sync.Mutex
@@ -41,11 +41,16 @@ func newFigures(cfg *config.Config, now func() metrics.Snapshot) *figures {
 
 // serve answers a scrape.
 func (f *figures) serve(w http.ResponseWriter, r *http.Request) {
+	f.wish()
+	f.Handler().ServeHTTP(w, r)
+}
+
+// wish has what only the broker knows sampled for a while.
+func (f *figures) wish() {
 	select {
 	case f.scraped <- struct{}{}:
 	default:
 	}
-	f.Handler().ServeHTTP(w, r)
 }
 
 // own notes that this replica owns an account, until the returned func is called.

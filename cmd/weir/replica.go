@@ -87,6 +87,7 @@ func (s *service) run(ctx context.Context) error {
 		part("traces", s.tracing.Run)
 	}
 	part("metrics", s.sampleBroker)
+	part("load", s.serveLoad)
 	if s.cfg.Gateway.Listen != "" {
 		part("gateway", s.gateway().Run)
 	}

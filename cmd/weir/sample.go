@@ -39,7 +39,7 @@ func (s *service) sampleBroker(ctx context.Context) error {
 		if time.Now().Before(wanted) {
 			s.figures.setSample(smp.take(ctx))
 		}
-		timer := time.NewTimer(max(s.figures.every, sampleLane*time.Duration(len(s.lanes())-1)))
+		timer := time.NewTimer(s.sampleEach())
 		for first := true; first; {
 			first = false
 			select {
@@ -54,6 +54,11 @@ func (s *service) sampleBroker(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// sampleEach is the pause between two samples.
+func (s *service) sampleEach() time.Duration {
+	return max(s.figures.every, sampleLane*time.Duration(len(s.lanes())-1))
 }
 
 // sampler takes samples, one after the other.

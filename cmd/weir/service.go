@@ -41,6 +41,7 @@ type service struct {
 	room       room
 	clock      *consumer.Clock
 	figures    *figures
+	scaler     *scaler
 	stopping   atomic.Bool           // no more events are to be brought here
 	doorstep   atomic.Pointer[error] // why no event can be stored; nil: it can
 	eventsPoll time.Duration         // how often that is looked at
@@ -64,6 +65,7 @@ func newService(lg zerolog.Logger, cfg *config.Config) *service {
 		providers: make(map[string]consumer.Provider), engines: make(map[string]*consumer.Engine),
 	}
 	s.figures = newFigures(cfg, s.snapshot)
+	s.scaler = newScaler(s.askLoads)
 	s.tracing = newTracing(lg, cfg)
 	return s
 }

@@ -20,6 +20,7 @@
 //
 // Core NATS requests to weir.ctl.<lane> and weir.hook.<lane> reach the process that
 // owns the lane: people's commands, and webhooks that came to another replica.
+// A request to weir.ctl.LOAD reaches every replica: what it could do now.
 // Publishers may have rights on weir.events.> and weir.outcomes.> alone: what
 // stands in weir.due.> and weir.ctl.> is believed.
 //
