@@ -139,12 +139,12 @@ storm: ## small worlds in which everything goes wrong by chance; again with FROM
 build: ## bin/weir
 	$(GO) build -trimpath -o bin/ ./cmd/weir
 
-deploy-check: ## docker-compose.yml, as Compose's own library reads it
+deploy-check: ## docker-compose.yml and deploy/kubernetes, as Compose's, Kubernetes' and KEDA's own libraries read them
 	@echo '== deploy-check'
-	@$(GO) -C deploy/composetest fix -diff ./...
-	@$(GO) -C deploy/composetest vet ./...
-	@$(GO) -C deploy/composetest mod tidy -diff
-	@$(GO) -C deploy/composetest test -count=1 ./...
+	@for module in deploy/composetest deploy/kubetest; do \
+		$(GO) -C $$module fix -diff ./... && $(GO) -C $$module vet ./... && $(GO) -C $$module mod tidy -diff && \
+		$(GO) -C $$module test -count=1 ./... || exit 1; \
+	done
 
 # The bill of materials is read from a binary, so that it names what is in it.
 dist: ## bin/dist: binaries for PLATFORMS, a bill of materials, checksums (VERSION=)
