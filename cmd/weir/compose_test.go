@@ -21,7 +21,7 @@ import (
 func TestCompose(t *testing.T) {
 	command := engine(t)
 	buildImages(t)
-	t.Run("alone", alone)
+	t.Run("composeAlone", alone)
 	for name, cluster := range map[string]bool{"one": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newStack(t, command, cluster)
@@ -31,9 +31,9 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// alone is one container with the embedded broker, as docs/deploy.md has it: what it
+// composeAlone is one container with the embedded broker, as docs/deploy.md has it: what it
 // confirmed outlives a kill.
-func alone(t *testing.T) {
+func composeAlone(t *testing.T) {
 	name := fmt.Sprint("weiralone", os.Getpid())
 	file := filepath.Join(t.TempDir(), "weir.yaml")
 	yaml := `embedded: {dir: /var/lib/weir/store}
