@@ -17,7 +17,7 @@ import (
 func TestH19WeirRestoreOnOneServer(t *testing.T) {
 	t.Parallel()
 	k, b := ownBroker(t)
-	putsBack(t, &restored{killed: k, backup: k.yaml, reach: func(*testing.T) *broker.Broker { return b }})
+	putsBack(t, &restored{killed: k, backup: k.yaml, beside: "weir serve runs: process", reach: func(*testing.T) *broker.Broker { return b }})
 }
 
 // TestH19WeirRestoreOnTheEmbeddedStore is TestH19WeirRestore with the store that is
@@ -26,7 +26,7 @@ func TestH19WeirRestoreOnTheEmbeddedStore(t *testing.T) {
 	t.Parallel()
 	store := filepath.Join(t.TempDir(), "store")
 	k := newKilled(t, fmt.Sprintf("embedded: {dir: %q}\n", store), "", simulator.Faults{})
-	putsBack(t, &restored{killed: k, backup: k.yaml, reach: func(t *testing.T) *broker.Broker { return k.connect(t, store) }})
+	putsBack(t, &restored{killed: k, backup: k.yaml, beside: "another weir uses it", reach: func(t *testing.T) *broker.Broker { return k.connect(t, store) }})
 }
 
 // TestH19WeirRestoreOnACluster is TestH19WeirRestore on the cluster of deploy/nats,
@@ -44,7 +44,7 @@ func TestH19WeirRestoreOnACluster(t *testing.T) {
 	if err := os.WriteFile(own, []byte(strings.Replace(string(text), c.yaml("weir", "_INBOX"), c.yaml("backup", "_INBOX_backup"), 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	putsBack(t, &restored{killed: k, backup: own, reach: c.weir})
+	putsBack(t, &restored{killed: k, backup: own, beside: "weir serve runs: process", reach: c.weir})
 	for _, line := range c.refusals() {
 		t.Errorf("a server refused something: %s", line)
 	}

@@ -217,10 +217,17 @@ func (w *work) everything(t *testing.T) {
 	if n, err := s.ledger.Prune(t.Context(), "acme-sales", time.Now().Add(time.Hour), any); err != nil || n == 0 {
 		t.Errorf("pruned: got %d entries and %v", n, err)
 	}
-	for _, yaml := range []string{w.yaml, w.weirs} {
+	for yaml, rights := range map[string]string{
+		w.yaml:  "user operator may run every command but weir serve, backup and restore",
+		w.weirs: "user weir may do what weir serve does, and no more",
+	} {
 		stdout, stderr, err := weir(t.Context(), w.env, "check", "-c", yaml)
 		if err != nil || strings.Contains(stdout, "problem") {
 			t.Errorf("weir check: %v\n%s%s", err, stdout, stderr)
+		}
+		contains(t, stdout, rights, "TLS 1.3, and the certificate of 127.0.0.1 holds until", "all 3 servers write each message to the disk", "the streams' room is reserved")
+		if n := strings.Count(stdout, "warning"); yaml == w.weirs && n > 0 {
+			t.Errorf("weir check: got %d warnings, want none:\n%s", n, stdout)
 		}
 	}
 }
