@@ -21,7 +21,7 @@ import (
 func TestCompose(t *testing.T) {
 	command := engine(t)
 	buildImages(t)
-	t.Run("composeAlone", alone)
+	t.Run("alone", composeAlone)
 	for name, cluster := range map[string]bool{"one": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newStack(t, command, cluster)
