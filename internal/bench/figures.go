@@ -37,6 +37,15 @@ func (s Series) Through(other Series) Series {
 	return ratios
 }
 
+// Then is the rate of doing both, one after the other, round by round.
+func (s Series) Then(other Series) Series {
+	rates := make(Series, 0, min(len(s), len(other)))
+	for i := range min(len(s), len(other)) {
+		rates = append(rates, 1/(1/s[i]+1/other[i]))
+	}
+	return rates
+}
+
 // Quantiles are those of some durations, by the nearest rank: of N durations a
 // share q is not longer than the one named for it.
 type Quantiles struct {

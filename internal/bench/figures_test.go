@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/weirhq/weir/internal/bench"
 )
@@ -34,6 +35,14 @@ func TestSeriesThrough(t *testing.T) {
 	t.Parallel()
 	ratios := bench.Series{10, 40, 90}.Through(bench.Series{20, 50, 30})
 	if diff := cmp.Diff(bench.Series{.5, .8, 3}, ratios); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSeriesThen(t *testing.T) {
+	t.Parallel()
+	rates := bench.Series{100, 60}.Then(bench.Series{100, 30})
+	if diff := cmp.Diff(bench.Series{50, 20}, rates, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

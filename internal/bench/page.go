@@ -50,7 +50,8 @@ func (c Cell) RateRows() [][]string {
 		name   string
 		series Series
 	}{
-		{"weir", c.Weir}, {"the same writes alone", c.Writes}, {"bare loop of fetch, POST, ack", c.Loop}, {"the same requests alone", c.Requests},
+		{"weir", c.Weir}, {"the same writes alone", c.Writes}, {"bare loop of fetch, POST, ack", c.Loop},
+		{"the loop, and then the writes (computed)", c.Loop.Then(c.Writes)}, {"the same requests alone", c.Requests},
 	} {
 		least, most := r.series.Spread()
 		rows = append(rows, []string{
@@ -167,6 +168,7 @@ const pageHead = "# Throughput\n\n" +
 	"`weir serve`, its broker and the provider are processes of their own on one machine. In each of the rounds weir sends %[1]d events of %[3]d bytes that lie in its lanes, through all of its durable steps, to a provider that answers after about %[4]v and whose slots never run out. In the same round, in turn, come the yardsticks, with as many requests at once (%[5]d for each lane) and the same batch:\n\n" +
 	"- **the same writes alone**: for each event those that weir was seen to make, the same bytes and expectations to the same streams, on a broker of their own with the same settings and disk;\n" +
 	"- **the bare loop**: fetch, POST, ack with the client library alone, which after a crash calls twice or not at all;\n" +
+	"- **the loop, and then the writes**, computed from both: what a loop that makes those writes could reach where processors are the bound, and nothing else is done;\n" +
 	"- **the same requests alone**.\n\n" +
 	"A figure is the median of %[2]d rounds. A ratio is made round by round, and then the median is taken: it says more than the rates, which are this machine's at that hour. The first byte is noted when the provider has read the request's head. *Single events* come one by one, with a pause; under load they come at half the rate that weir had reached, and time counts from when each was due.\n\n"
 
