@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirhq/weir/internal/bench"
@@ -127,5 +128,36 @@ func TestBenchRefuses(t *testing.T) {
 	_, _, err = weir(t.Context(), nil, "bench", "--events", "5000", "--lanes", "1")
 	if err == nil || !strings.Contains(err.Error(), "fewer events or rounds") {
 		t.Errorf("got %v, want that a lane takes no more", err)
+	}
+}
+
+// TestBenchDocument reads the examples of docs/bench.md as weir would: to run them
+// takes minutes.
+func TestBenchDocument(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "bench.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "weir" || words[1] != "bench" {
+			continue
+		}
+		found++
+		var flags cli
+		parser, err := kong.New(&flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parser.Parse(words[1:]); err != nil {
+			t.Errorf("%s: %v", strings.TrimSpace(line), err)
+		} else if err := flags.Bench.check(); err != nil {
+			t.Errorf("%s: %v", strings.TrimSpace(line), err)
+		}
+	}
+	if found < 3 {
+		t.Errorf("got %d examples, want at least 3", found)
 	}
 }

@@ -16,8 +16,8 @@ func cell(sync string) bench.Cell {
 	return bench.Cell{
 		Lanes: 1, Batch: 20, Sync: sync,
 		Weir: bench.Series{60, 70, 90}, Loop: bench.Series{100, 100, 100}, Writes: bench.Series{100, 100, 100}, Requests: bench.Series{200, 200, 200},
-		Alone: bench.Quantiles{N: 9, P50: 4 * time.Millisecond, P99: 12 * time.Millisecond},
-		Pair:  bench.Quantiles{N: 9, P50: 2 * time.Millisecond, P99: 3 * time.Millisecond},
+		Alone: bench.Quantiles{N: 100, P50: 4 * time.Millisecond, P99: 12 * time.Millisecond},
+		Pair:  bench.Quantiles{N: 99, P50: 2 * time.Millisecond, P99: 3 * time.Millisecond},
 		ToAck: map[string]float64{"KV_WEIR_LEDGER": 2, "WEIR_OUTCOMES": 1},
 		ToEnd: map[string]float64{"KV_WEIR_LEDGER": 3.5, "WEIR_OUTCOMES": 2},
 		Cost:  bench.Cost{Way: bench.Way{Own: 61.5, Libraries: 9, Top: []bench.FunctionUse{{Name: "schema.Decode", Allocations: 61.5}}}},
@@ -40,7 +40,7 @@ func TestGoals(t *testing.T) {
 		"publish to first byte, p99, in publishes with a compare-and-set | ≤ 3.00 | 4.00 | missed by 1.00",
 		"allocations in weir's own functions, fetch to first byte | ≤ 60.00 | 61.50 | missed by 1.50",
 	}
-	same[2] = "rate, of that of the same writes alone | ≥ 70 % | 70 % (60 % to 90 %) | met"
+	same[2] = "rate, of that of the same writes alone | ≥ 70 % | 70 % (60 % to 90 %) | met by the median, not in each round"
 	if diff := cmp.Diff(same, lines(cell(bench.SyncAlways))); diff != "" {
 		t.Errorf("always (-want +got):\n%s", diff)
 	}
@@ -59,7 +59,7 @@ func TestPage(t *testing.T) {
 	c := cell(bench.SyncAlways)
 	r := bench.Report{
 		Date: "2026-11-21", Version: "v1", Command: "weir bench --events 9", Cells: []bench.Cell{c}, Goals: c.Goals(),
-		Machine: bench.Machine{System: "linux/amd64", Processor: "any", Cores: 2, Go: "go1.26"},
+		Machine: bench.Machine{System: "linux/amd64", Processor: "any", Cores: 2, Busy: "2.10", Go: "go1.26"},
 		Load:    bench.Load{Events: 9, Size: 512, Latency: bench.Duration(5 * time.Millisecond), Rounds: 3, Workers: 8},
 	}
 	page := r.Page()
@@ -70,6 +70,9 @@ func TestPage(t *testing.T) {
 		"| the same requests alone | 200 | 200 | 200 | 35 % |\n",
 		"| durable writes to the ack | 3.00 (KV_WEIR_LEDGER 2.00, WEIR_OUTCOMES 1.00) |\n",
 		"sends 9 events of 512 bytes", "after about 5ms", "(8 for each lane)", "2026-11-21", "go1.26", "2 cores", "`weir bench --events 9`",
+		"| publish to first byte, single events | 4.00 ms | 12.00 ms | too few | 0.00 ms | 100 |\n",
+		"| one publish and one compare-and-set | 2.00 ms | too few | too few | 0.00 ms | 99 |\n",
+		"More than this run wanted",
 		"not known on this system", "| schema.Decode | 61.5 |\n",
 	} {
 		if !strings.Contains(page, want) {
