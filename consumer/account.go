@@ -29,6 +29,7 @@ type account struct {
 	watched    map[*slot]bool  // those of slots that are held or in doubt: the others are many, and have time
 	overdue    []*slot         // of the others, those that were to be asked for when they were last gone through
 	gone       time.Time       // when that was
+	looked     time.Time       // when those that are watched were gone through; see due
 	probing    bool            // a GET asks whether the provider answers
 	polling    int             // GETs under way for the ends of calls
 	listing    bool            // one of them for many
@@ -207,7 +208,10 @@ func (a *account) wake() {
 func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next := a.expire(now)
+	next, look := a.due(now)
+	if look {
+		next = a.expire(now)
+	}
 	if a.breaker.Due() == ratelimiter.Probe && !a.probing {
 		a.probing = true
 		a.e.work.Go(func() { a.probe(ctx) })
@@ -215,16 +219,34 @@ func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	if a.breaker.State() != "closed" {
 		next = earlier(next, now.Add(50*time.Millisecond))
 	}
-	if a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial {
+	if look && (a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial) {
 		next = earlier(next, a.pollEnds(ctx, now))
 	}
-	if a.breaker.State() == "closed" {
+	if look && a.breaker.State() == "closed" {
 		next = earlier(next, a.glance(ctx, now))
 	}
 	for _, p := range a.pools {
 		next = earlier(next, p.serve(now))
 	}
 	return max(next.Sub(now), time.Millisecond)
+}
+
+// Each look at the calls that are live goes through all of them, so with many there
+// are fewer: 1 ms apart for each lookedAt of them, at most mostBlind. With fewer calls
+// nothing is put off.
+const (
+	lookedAt  = 64
+	mostBlind = 100 * time.Millisecond
+)
+
+// due reports whether the live calls may be looked at now, and if not, when.
+func (a *account) due(now time.Time) (next time.Time, ok bool) {
+	apart := min(time.Duration(len(a.watched)/lookedAt)*time.Millisecond, mostBlind)
+	if next = a.looked.Add(apart); next.After(now) {
+		return next, false
+	}
+	a.looked = now
+	return now, true
 }
 
 func earlier(a, b time.Time) time.Time {
