@@ -82,15 +82,6 @@ func placeOf(m Message) place {
 // the events.
 const rejectionsInARow = 10
 
-// mostHandled is how many batches of a lane may be under way. Of most of them only
-// outcome and acknowledgement are left: of what was claimed and is not recorded, which
-// a crash would leave in doubt, there are no more than mostClaimed batches, those in
-// flight and as many whose answers are being written down.
-const (
-	mostHandled = 4 * mostFlying
-	mostClaimed = 2 * mostFlying
-)
-
 // doubtWindow is how long a doubt counts towards a lane's DoubtLimit.
 const doubtWindow = 10 * time.Minute
 
@@ -143,21 +134,20 @@ func (ln *lane) run(ctx context.Context) {
 			g.release(g.n)
 			break
 		}
-		msgs := ln.fetch(g.n, ps, first)
+		grants, n := ln.further(g)
+		msgs := ln.fetch(n, ps, first)
 		first = nil
-		ln.more = len(msgs) == g.n
-		if unused := g.n - len(msgs); unused > 0 {
-			g.release(unused)
-		}
-		if len(msgs) > 0 {
-			ln.enter()
-			ln.e.work.Go(func() {
-				defer ln.leave()
-				ln.handle(ctx, msgs, g)
-			})
+		ln.more = len(msgs) == n
+		if len(msgs) == 0 {
+			for _, g := range grants {
+				g.release(g.n)
+			}
+			first = ln.idle(ctx, ps)
 			continue
 		}
-		first = ln.idle(ctx, ps)
+		for _, g := range grants {
+			msgs = ln.begin(ctx, msgs, g)
+		}
 	}
 	refuse(first)
 	pulling.Wait()
@@ -172,20 +162,6 @@ func refuse(m Message) {
 	if m != nil {
 		_ = m.Nak(0) // not confirmed: after AckWait it comes again anyway
 	}
-}
-
-// enter and leave count the batches under way.
-func (ln *lane) enter() {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	ln.handling++
-}
-
-func (ln *lane) leave() {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	ln.handling--
-	ln.notify()
 }
 
 // notify wakes whoever waits for a change of the lane. The caller holds mu.
@@ -354,25 +330,6 @@ func (ln *lane) paused() (*Pause, <-chan struct{}) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	return cmp.Or(ln.held, ln.pause), ln.changed
-}
-
-// crowded reports whether as many batches are under way, or as many events claimed
-// and not recorded, as may be.
-func (ln *lane) crowded() bool {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	return ln.handling >= mostHandled || ln.claimed >= mostClaimed*ln.cfg.Batch
-}
-
-// claims counts n events more that were claimed and are not recorded, or fewer.
-func (ln *lane) claims(n int) {
-	ln.e.claimed.Add(int64(n))
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	ln.claimed += n
-	if n < 0 && ln.claimed-n >= mostClaimed*ln.cfg.Batch {
-		ln.notify()
-	}
 }
 
 // stop pauses the lane in the name of a rule, if there is a reason: at once here,

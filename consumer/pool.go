@@ -148,6 +148,26 @@ func (p *pool) request(ln *lane, most int, sure bool) *waiter {
 	return w
 }
 
+// spare returns what slots there are for a lane at once, at most most; nil if there
+// are none, or others wait for them.
+func (p *pool) spare(ln *lane, most int) *grant {
+	p.a.mu.Lock()
+	defer p.a.mu.Unlock()
+	if len(p.waiters) > 0 {
+		return nil
+	}
+	w := &waiter{ln: ln, most: most, sure: true, got: make(chan *grant, 1)}
+	p.waiters = append(p.waiters, w)
+	p.serve(time.Now())
+	p.waiters = p.waiters[:0]
+	select {
+	case g := <-w.got:
+		return g
+	default:
+		return nil
+	}
+}
+
 // urge notes that an event waits for a wish's slots.
 func (p *pool) urge(w *waiter) {
 	p.a.mu.Lock()
