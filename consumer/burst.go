@@ -3,9 +3,10 @@ package consumer
 import "context"
 
 // mostHandled is how many batches of a lane may be under way. Of most of them only
-// outcome and acknowledgement are left: of what was claimed and is not recorded, which
-// a crash would leave in doubt, there are no more than mostClaimed batches, those in
-// flight and as many whose answers are being written down.
+// outcome and acknowledgement are left. Of what was claimed and is not recorded, which
+// a crash would leave in doubt, nothing is added from mostClaimed batches on, those in
+// flight and as many whose answers are being written down, but what has its slots by
+// then: mostFlying batches.
 const (
 	mostHandled = 4 * mostFlying
 	mostClaimed = 2 * mostFlying
@@ -16,7 +17,7 @@ const (
 // longer than a batch of one. It returns how many slots they are.
 func (ln *lane) further(g *grant) (grants []*grant, n int) {
 	grants, n = append(grants, g), g.n
-	for ln.more && len(grants) < mostFlying {
+	for ln.more && len(grants) < mostFlying && !ln.crowded() {
 		if g = ln.entry.spare(ln, ln.cfg.Batch); g == nil {
 			break
 		}

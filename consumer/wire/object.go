@@ -22,6 +22,12 @@ func AsObject(raw []byte) Object {
 // Text returns a member that is a text or a number, as text.
 func (o Object) Text(key string) string {
 	raw := o[key]
+	if len(raw) == 0 {
+		return ""
+	}
+	if n := len(raw); n >= 2 && raw[0] == '"' && raw[n-1] == '"' && plain(raw[1:n-1]) {
+		return string(raw[1 : n-1])
+	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s
@@ -31,6 +37,16 @@ func (o Object) Text(key string) string {
 		return n.String()
 	}
 	return ""
+}
+
+// plain reports whether a text of JSON stands for itself: it needs no decoder.
+func plain(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Present reports whether a member is there and not null.

@@ -1,0 +1,112 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/consumer"
+)
+
+// tally counts the fetches of a queue that do not wait.
+type tally struct {
+	consumer.Queue
+	mu      sync.Mutex
+	fetches int
+}
+
+func (q *tally) Fetch(n int, wait time.Duration) ([]consumer.Message, error) {
+	if wait <= 0 {
+		q.mu.Lock()
+		q.fetches++
+		q.mu.Unlock()
+	}
+	return q.Queue.Fetch(n, wait)
+}
+
+// slowLedger needs some time for what an answer means, and notes how many events are
+// claimed and not recorded meanwhile.
+type slowLedger struct {
+	*process
+	slow       time.Duration
+	mu         sync.Mutex
+	open, most int
+}
+
+func (l *slowLedger) Store(ctx context.Context, in consumer.Intent, revision uint64) (uint64, error) {
+	if in.State == consumer.Created {
+		time.Sleep(l.slow)
+	}
+	rev, err := l.process.Store(ctx, in, revision)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil:
+	case in.State == consumer.Started:
+		l.open++
+		l.most = max(l.most, l.open)
+	case in.State == consumer.Created:
+		l.open--
+	}
+	return rev, err
+}
+
+// One fetch brings the events of all slots that are free, and a queue in which
+// nothing is is not asked again before each of them. Each request still has one item.
+func TestABacklogIsFetchedInBursts(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.limit = 1000
+		for i := range 200 {
+			w.lead(fmt.Sprintf("%04d", i))
+		}
+		var high, events, due tally
+		p := w.start(t, &process{}, func(c *consumer.Config) {
+			ln := &c.Accounts[0].Lanes[0]
+			ln.Batch = 1
+			high.Queue, events.Queue, due.Queue = ln.High, ln.Events, ln.Due
+			ln.High, ln.Events, ln.Due = &high, &events, &due
+		})
+		time.Sleep(15 * time.Second)
+		w.do(func() {
+			if len(w.posts) != 200 || len(w.made) != 200 {
+				t.Errorf("got %d requests for %d conversations, want 200 of one item each", len(w.posts), len(w.made))
+			}
+		})
+		p.stop(t)
+		if events.fetches > 100 {
+			t.Errorf("got %d fetches of 200 events, want several events by each", events.fetches)
+		}
+		if high.fetches > 10 || due.fetches > 10 {
+			t.Errorf("got %d and %d fetches of empty queues, want few", high.fetches, due.fetches)
+		}
+	})
+}
+
+// What was claimed and is not recorded, a crash leaves in doubt: it is bounded however
+// long the ledger takes.
+func TestWhatIsNotRecordedIsBounded(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		w.limit = 1000
+		for i := range 200 {
+			w.lead(fmt.Sprintf("%04d", i))
+		}
+		l := &slowLedger{slow: 5 * time.Second}
+		p := w.start(t, &process{}, func(c *consumer.Config) {
+			l.process = c.Ledger.(*process)
+			c.Ledger = l
+			c.Accounts[0].Lanes[0].Batch = 1
+		})
+		time.Sleep(3 * time.Minute)
+		p.stop(t)
+		if l.most > 3*8 || l.most < 2*8 { // two windows, and one that was in flight
+			t.Errorf("got %d events claimed and not recorded, want at most three windows of 8", l.most)
+		}
+		if got := w.kinds()["created"]; got != 200 {
+			t.Errorf("created: got %d, want 200", got)
+		}
+	})
+}
