@@ -15,13 +15,13 @@ import (
 )
 
 // start runs a broker on dir until stop is called, or the test ends.
-func start(t *testing.T, dir, domain string) (url string, stop func()) {
+func start(t testing.TB, dir, domain string) (url string, stop func()) {
 	t.Helper()
 	s, stop := startServer(t, dir, domain)
 	return s.ClientURL(), stop
 }
 
-func startServer(t *testing.T, dir, domain string) (s *server.Server, stop func()) {
+func startServer(t testing.TB, dir, domain string) (s *server.Server, stop func()) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
@@ -43,12 +43,12 @@ func startServer(t *testing.T, dir, domain string) (s *server.Server, stop func(
 	return s, stop
 }
 
-func connect(t *testing.T, url string) jetstream.JetStream {
+func connect(t testing.TB, url string) jetstream.JetStream {
 	t.Helper()
 	return connectDomain(t, url, "")
 }
 
-func connectDomain(t *testing.T, url, domain string) jetstream.JetStream {
+func connectDomain(t testing.TB, url, domain string) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0))
@@ -68,7 +68,7 @@ func connectDomain(t *testing.T, url, domain string) jetstream.JetStream {
 	return js
 }
 
-func open(t *testing.T, js jetstream.JetStream, cfg ledger.Config) *ledger.Ledger {
+func open(t testing.TB, js jetstream.JetStream, cfg ledger.Config) *ledger.Ledger {
 	t.Helper()
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 64 << 20
@@ -81,7 +81,7 @@ func open(t *testing.T, js jetstream.JetStream, cfg ledger.Config) *ledger.Ledge
 }
 
 // fresh opens a ledger on a broker of its own.
-func fresh(t *testing.T) (*ledger.Ledger, jetstream.JetStream) {
+func fresh(t testing.TB) (*ledger.Ledger, jetstream.JetStream) {
 	t.Helper()
 	url, _ := start(t, t.TempDir(), "")
 	js := connect(t, url)
