@@ -204,12 +204,12 @@ func TestLoadOfAnAccount(t *testing.T) {
 	lane := func(name, cause string, limit int) consumer.LaneVitals {
 		return consumer.LaneVitals{LaneStatus: consumer.LaneStatus{Lane: name, Cause: cause, Limit: limit}}
 	}
-	pools := []consumer.PoolStatus{{Channel: "telephone", Used: 6, Limit: 10, Free: 4}, {Channel: "text", Used: 3, Limit: 3}}
+	pools := []consumer.PoolStatus{{Channel: "telephone", Used: 6, Limit: 66, Free: 60}, {Channel: "text", Used: 3, Limit: 3}}
 	status := consumer.AccountStatus{Account: "a", Pools: pools, Lanes: []consumer.LaneVitals{
 		lane("calls", "", 10), lane("texts", consumer.CauseSlot, 3), lane("mail", "", 0), lane("shut", consumer.CausePaused, 10),
 	}}
 	sampled := map[string]metrics.LaneSample{"calls": {Pending: 50}, "texts": {Pending: 7}, "mail": {Pending: 2}, "shut": {Pending: 900}}
-	want := &scale.Load{Ready: 59, Free: 4, Startable: 6, Running: 9}
+	want := &scale.Load{Ready: 59, Free: 60, Startable: 52, Running: 9}
 	if diff := cmp.Diff(want, accountLoad(status, sampled)); diff != "" {
 		t.Errorf("load (-want +got):\n%s", diff)
 	}
