@@ -103,7 +103,7 @@ func (s *scaleBench) span() time.Duration {
 	if s.small {
 		return 2 * time.Second
 	}
-	return 30 * time.Second
+	return 20 * time.Second
 }
 
 // page joins the parts that were measured.

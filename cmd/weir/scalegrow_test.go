@@ -58,7 +58,7 @@ One lane, events of 250 bytes, a provider of %d slots, whose calls run a hundred
 
 %s
 Goal, with a million events weir's memory is within 20 %% of that with a thousand: %s.
-`, limit, 2*s.span(), t, met(more <= backlogGoal, fmt.Sprintf("%+.1f %% at the largest of all sizes", 100*more))), nil
+`, limit, s.span()*3/2, t, met(more <= backlogGoal, fmt.Sprintf("%+.1f %% at the largest of all sizes", 100*more))), nil
 }
 
 func (s *scaleBench) backlogRow(r *scaleRig, made int) ([]scaleCell, chaos.Vitals, error) {
@@ -76,7 +76,7 @@ func (s *scaleBench) backlogRow(r *scaleRig, made int) ([]scaleCell, chaos.Vital
 	if err != nil {
 		return nil, atFirst, err
 	}
-	sleepFor(s.ctx, 2*s.span())
+	sleepFor(s.ctx, s.span()*3/2)
 	v, err := chaos.VitalsOf(w.PID())
 	if err != nil {
 		return nil, v, err
@@ -259,7 +259,7 @@ func (s *scaleBench) replicasRow(r *scaleRig, n, lanes int) ([]scaleCell, error)
 		return nil, err
 	}
 	balanced := time.Since(began)
-	sleepFor(s.ctx, s.span())
+	sleepFor(s.ctx, s.span()/2)
 	before, err := r.writes()
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ const (
 func (s *scaleBench) idle() (string, error) {
 	t := newScaleTable("lanes", "weir MiB", "bare MiB", "weir % of a core", "bare %", "broker % with weir", "with bare", "goroutines", "writes/s", "start s")
 	said := ""
-	for _, lanes := range s.sizes([]int{10, 100, 300, 1000}, []int{5, 20}) {
+	for _, lanes := range s.sizes([]int{30, 100, 300, 1000}, []int{5, 20}) {
 		r, err := newScaleRig(s.ctx, filepath.Join(s.dir, "idle"), lanes, simulator.Config{}, s.say)
 		if err != nil {
 			return "", err
@@ -38,7 +38,7 @@ func (s *scaleBench) idle() (string, error) {
 	}
 	return fmt.Sprintf(`## Idle lanes
 
-Lanes that wait for an event, each with its three consumers, after weir had 40 s to settle; measured for %v. Nobody scrapes. The bare loop is nats.go alone: a pull of half a minute on each of the same consumers. Start is until each account is owned and its first pull is open.
+Lanes that wait for an event, each with its three consumers, after weir had 25 s to settle; measured for %v. Nobody scrapes. The bare loop is nats.go alone: a pull of half a minute on each of the same consumers. Start is until each account is owned and its first pull is open.
 
 %s
 %s`, s.span(), t, said), nil
@@ -60,7 +60,7 @@ func (s *scaleBench) idleRow(r *scaleRig, lanes int) (row []scaleCell, goal stri
 	}
 	start := time.Since(w.began)
 	s.say("idle: %d lanes run after %v", lanes, start.Round(time.Millisecond))
-	settle := 40 * time.Second
+	settle := 25 * time.Second
 	if s.small {
 		settle = time.Second
 	}

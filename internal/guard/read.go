@@ -12,6 +12,7 @@ import (
 
 const (
 	readBatch = 512
+	startRead = 8192 // of headers, at the start, when somebody waits for it: each batch costs a round trip
 	readWait  = 2 * time.Second
 )
 
@@ -81,8 +82,12 @@ func (w *walk) bulk(ctx context.Context) error {
 		defer cancel()
 		_ = w.s.DeleteConsumer(ctx, c.CachedInfo().Name) // else the broker removes it in a minute
 	}()
+	size := uint64(readBatch)
+	if w.r.headers && w.r.pause == 0 {
+		size = startRead
+	}
 	for pending := c.CachedInfo().NumPending; pending > 0; {
-		batch, err := c.Fetch(int(min(pending, readBatch)), jetstream.FetchMaxWait(readWait))
+		batch, err := c.Fetch(int(min(pending, size)), jetstream.FetchMaxWait(readWait)) //nolint:gosec // at most startRead
 		if err != nil {
 			return nil // as above
 		}
