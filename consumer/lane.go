@@ -123,7 +123,7 @@ func newLane(a *account, cfg LaneConfig) *lane {
 func (ln *lane) run(ctx context.Context) {
 	ps := newPulls(ln.cfg)
 	var pulling sync.WaitGroup
-	pulling.Go(func() { ps.run(ctx, ln.lg, ln.e.cfg.PullWait) })
+	ps.run(ctx, &pulling, ln.lg, ln.e.cfg.PullWait)
 	var first Message
 	for ctx.Err() == nil && ln.ready(ctx, ps, &first) {
 		g := ln.slots(ctx, ps, &first)

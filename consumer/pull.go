@@ -82,13 +82,11 @@ func newPulls(cfg LaneConfig) *pulls {
 	return ps
 }
 
-// run serves the pulls until ctx ends.
-func (ps *pulls) run(ctx context.Context, lg zerolog.Logger, wait time.Duration) {
-	var all sync.WaitGroup
+// run serves the pulls until ctx ends, in goroutines of wg.
+func (ps *pulls) run(ctx context.Context, wg *sync.WaitGroup, lg zerolog.Logger, wait time.Duration) {
 	for _, p := range ps.order(false) {
-		all.Go(func() { p.run(ctx, lg, wait) })
+		wg.Go(func() { p.run(ctx, lg, wait) })
 	}
-	all.Wait()
 }
 
 // order returns the queues as they are to be fetched: what is due first, or last.

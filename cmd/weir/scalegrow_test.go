@@ -39,10 +39,10 @@ func (s *scaleBench) backlog() (string, error) {
 	var memory []int64
 	for _, size := range s.sizes([]int{1000, 10_000, 100_000, 1_000_000}, []int{100, 1000}) {
 		made := r.sim.Report().Conversations
-		if err := r.fill(laneName(0), there, size+made-there); err != nil {
+		if err := r.fill(laneName(0), there, min(size+made, 1_000_000)-there); err != nil {
 			return "", err
 		}
-		there = max(there, size+made)
+		there = min(size+made, 1_000_000) // a lane's quota
 		s.say("backlog: %d events wait", there-made)
 		row, v, err := s.backlogRow(r, made)
 		if err != nil {
