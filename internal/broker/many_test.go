@@ -7,7 +7,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weirhq/weir/internal/broker"
-	"github.com/weirhq/weir/internal/ledger"
 )
 
 // Newer servers allow a stream 1,000 consumers unless it says otherwise, and a lane
@@ -15,10 +14,7 @@ import (
 func TestStreamsTakeTheConsumersOfManyLanes(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
-	if _, err := ledger.Open(t.Context(), b.JetStream(), ledger.Config{MaxBytes: 1 << 20}); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{broker.StreamEvents, broker.StreamLater, broker.StreamOutcomes, ledger.Stream} {
+	for _, name := range []string{broker.StreamEvents, broker.StreamLater, broker.StreamOutcomes} {
 		s, err := b.JetStream().Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
