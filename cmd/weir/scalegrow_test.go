@@ -286,7 +286,7 @@ func (s *scaleBench) replicasRow(r *scaleRig, n, lanes int) ([]scaleCell, error)
 func (s *scaleBench) batches() (string, error) {
 	t := newScaleTable("batch", "requests an event", "ms of weir's CPU an event", "of the broker's", "writes an event", "events/s")
 	for _, n := range s.sizes([]int{1, 2, 5, 10, 20}, []int{1, 5}) {
-		r, err := newScaleRig(s.ctx, filepath.Join(s.dir, "batch"), 1, simulator.Config{Limit: 1_000_000, Scale: 1, Seed: 1, Latency: 5 * time.Millisecond}, s.say)
+		r, err := newScaleRig(s.ctx, filepath.Join(s.dir, "batch"), 1, simulator.Config{Limit: 10_000, Scale: 1, Seed: 1, Latency: 5 * time.Millisecond}, s.say)
 		if err != nil {
 			return "", err
 		}
@@ -309,7 +309,7 @@ func (s *scaleBench) batchRow(r *scaleRig, n int) ([]scaleCell, error) {
 	if s.small {
 		events = 100
 	}
-	r.batch, r.limit = n, 1_000_000
+	r.batch, r.limit = n, 10_000
 	if _, err := r.startBroker(); err != nil {
 		return nil, err
 	}

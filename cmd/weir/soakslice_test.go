@@ -29,8 +29,8 @@ type soakSample struct {
 	Minute float64 `json:"minute"` // since weir of this slice was there
 	Events int     `json:"events"` // published in all slices
 
-	RSS        float64 `json:"rss"` // MiB
-	Heap       float64 `json:"heap"`
+	RSS        float64 `json:"rss"`  // MiB
+	Heap       float64 `json:"heap"` // MiB that lived after the newest collection: half of what starts the next one
 	Goroutines float64 `json:"goroutines"`
 	Files      float64 `json:"files"`
 	CPU        float64 `json:"cpu"` // seconds so far
@@ -188,12 +188,12 @@ func (s *soak) sample(ctx context.Context, r *rig) (n soakSample, err error) {
 		return n, err
 	}
 	n.BrokerRSS, n.BrokerFiles = float64(v.RSS)/mib, float64(v.Files)
-	for name, into := range map[string]*float64{"go_memstats_heap_alloc_bytes": &n.Heap, "go_goroutines": &n.Goroutines} {
+	for name, into := range map[string]*float64{"go_memstats_next_gc_bytes": &n.Heap, "go_goroutines": &n.Goroutines} {
 		if *into, err = (&scaleWeir{admin: r.admin}).metric(name); err != nil {
 			return n, err
 		}
 	}
-	n.Heap /= mib
+	n.Heap /= 2 * mib
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	streams := r.b.JetStream().ListStreams(ctx)
