@@ -97,7 +97,7 @@ func (q *queue) next() string {
 
 // drain closes a pull, and returns a message that was already on its way.
 func (q *queue) drain(sub *nats.Subscription, answers <-chan *nats.Msg, why error) (*nats.Msg, error) {
-	if err := sub.Drain(); err != nil {
+	if err := q.b.leave(sub); err != nil {
 		return nil, errors.Join(why, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
@@ -116,6 +116,16 @@ func (q *queue) drain(sub *nats.Subscription, answers <-chan *nats.Msg, why erro
 			return nil, why
 		}
 	}
+}
+
+// leave takes a subscription back, of which what the broker sent before is still
+// read. A client that drains while the connection is down tells the broker of the
+// subscription when it is there again, and then of its end no more.
+func (b *Broker) leave(sub *nats.Subscription) error {
+	if b.nc.IsReconnecting() {
+		return sub.Unsubscribe()
+	}
+	return sub.Drain()
 }
 
 // taken returns an answer that is a message of the queue, else nil.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
@@ -160,4 +162,44 @@ func TestAwaitFromARemovedConsumer(t *testing.T) {
 	if m := await(t, events); string(m.Data()) != "x" {
 		t.Errorf("got %q", m.Data())
 	}
+}
+
+// A pull that ends while the connection is down leaves nothing behind when the
+// connection is made again: no subscription at the broker, to which it would go on
+// giving messages that nobody reads.
+func TestAwaitThatEndsWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	e := embed(t, broker.EmbeddedConfig{})
+	direct := connect(t, e, broker.Config{})
+	r := newRelay(t, e.URL())
+	b, err := broker.Connect(t.Context(), zerolog.Nop(), broker.Config{URL: r.url, Token: e.Token()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	events, _ := queues(t, b)
+	none(t, events, 0)
+	before := e.Subscriptions()
+	const pulls = 5
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var ended sync.WaitGroup
+	for range pulls {
+		ended.Go(func() { _, _ = events.Await(ctx, time.Hour) })
+	}
+	until(t, "the pulls are open", func() bool {
+		c, err := direct.JetStream().Consumer(t.Context(), broker.StreamEvents, "weir-"+lane)
+		return err == nil && c.CachedInfo().NumWaiting == pulls
+	})
+	r.leave(true)
+	r.drop()
+	until(t, "the connection is lost", b.Reconnecting)
+	cancel()
+	time.AfterFunc(time.Second, func() { r.leave(false) })
+	ended.Wait()
+	until(t, "the connection is there again", func() bool { return !b.Reconnecting() })
+	if _, err := b.JetStream().AccountInfo(t.Context()); err != nil { // what was said before is known
+		t.Fatal(err)
+	}
+	until(t, "the pulls are gone", func() bool { return e.Subscriptions() <= before })
 }

@@ -46,7 +46,7 @@ func (b *Broker) answerAll(ctx context.Context, what, prefix, lane string, most 
 	s := controlServer{b: b, requests: requests, handle: handle, slots: make(chan struct{}, most)}
 	defer s.wg.Wait()
 	s.serve(ctx)
-	if err := sub.Drain(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := b.leave(sub); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("serve %s of lane %s: %w", what, lane, err)
 	}
 	s.drain(ctx)

@@ -19,6 +19,7 @@ type relay struct {
 	mu    sync.Mutex
 	links []*link
 	hold  bool
+	away  bool // nobody can connect
 }
 
 // link is one connection through the relay.
@@ -61,6 +62,13 @@ func newRelayThat(t *testing.T, url string, says func([]byte) []byte) *relay {
 }
 
 func (r *relay) serve(client net.Conn) {
+	r.mu.Lock()
+	away := r.away
+	r.mu.Unlock()
+	if away {
+		_ = client.Close()
+		return
+	}
 	server, err := net.Dial("tcp", r.target)
 	if err != nil {
 		_ = client.Close()
@@ -145,4 +153,11 @@ func (r *relay) release(t *testing.T, text string) {
 		defer r.mu.Unlock()
 		return bytes.Contains(l.answers.Bytes(), []byte(text))
 	})
+}
+
+// leave lets nobody connect, or with false everybody again.
+func (r *relay) leave(away bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = away
 }
