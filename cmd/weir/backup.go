@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,11 +24,25 @@ type backupCmd struct {
 	Dir string `arg:"" placeholder:"FOLDER" help:"Where to: a folder that is empty or not there. It will hold personal data, for its owner alone."`
 }
 
-// kept are the streams of a backup in their order. The pauses and the mark are first
-// and the ledger is last: it knows at least what the others tell of.
+// keptStreams are the streams of a backup in their order. The pauses and the mark are
+// first. The ledger comes after all that tell of it: it knows at least what they do.
+// Whom it says was contacted is written down before, so that is last of all, and with
+// it who must not be.
 var keptStreams = []string{
-	broker.StreamLanes, broker.StreamContact, broker.StreamEvents, broker.StreamLater, broker.StreamDead,
-	broker.StreamUndelivered, broker.StreamOutcomes, ledger.Stream,
+	broker.StreamLanes, broker.StreamEvents, broker.StreamLater, broker.StreamDead,
+	broker.StreamUndelivered, broker.StreamOutcomes, ledger.Stream, broker.StreamContact,
+}
+
+// neededStreams are those without which there is nothing to put back.
+var neededStreams = []string{ledger.Stream, broker.StreamLanes, broker.StreamEvents}
+
+// unbegun is a folder of the embedded broker that is not there.
+func unbegun(cfg *config.Config) bool {
+	if cfg.Embedded == nil {
+		return false
+	}
+	_, err := os.Stat(cfg.Embedded.Dir)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Run copies everything.
@@ -35,7 +51,17 @@ func (c *backupCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if unbegun(cfg) { // and is not to be, by this
+		return fmt.Errorf("backup: there is no %s: name the configuration of weir serve with -c", cfg.Embedded.Dir)
+	}
 	return a.atStore(cfg, func(b *broker.Broker) error {
+		for _, stream := range neededStreams {
+			if _, err := b.JetStream().Stream(a.ctx, stream); errors.Is(err, jetstream.ErrStreamNotFound) {
+				return fmt.Errorf("backup: there is no stream %s: nothing was copied. Weir serve has never run on this broker, or part of its state is lost: see weir check", stream)
+			} else if err != nil {
+				return fmt.Errorf("backup: stream %s: %w", stream, err)
+			}
+		}
 		lanes, err := lanesKept(a.ctx, b, cfg)
 		if err != nil {
 			return err
@@ -46,17 +72,27 @@ func (c *backupCmd) Run(a *app) error {
 		if err != nil {
 			return fmt.Errorf("backup: %w; what is in %s is no backup: remove it", err, c.Dir)
 		}
-		if _, ok := (&backup.Archive{Manifest: m}).Piece(ledger.Stream); !ok {
-			return fmt.Errorf("backup: there is no stream %s: weir serve has never run on this broker, and %s is no backup", ledger.Stream, c.Dir)
-		}
 		return a.print(m, func(w io.Writer) {
 			fmt.Fprintln(w, "STREAM\tMESSAGES\tLAST\tBYTES")
 			for _, p := range m.Streams {
 				fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", p.Stream, p.State.Messages, p.State.LastSeq, p.Bytes)
 			}
+			if torn := tornStreams(m); len(torn) > 0 {
+				fmt.Fprintf(w, "Not of one moment, however often they were copied: %s. Single messages may be missing; for an exact copy stop weir serve first.\n", strings.Join(torn, ", "))
+			}
 			fmt.Fprintf(w, "The backup is in %s. Try it now and then: weir restore %s --dry-run\n", clean(c.Dir), clean(c.Dir))
 		})
 	})
+}
+
+// tornStreams are those that changed in a way that their copy may lack something.
+func tornStreams(m backup.Manifest) (torn []string) {
+	for _, p := range m.Streams {
+		if p.Torn() {
+			torn = append(torn, p.Stream)
+		}
+	}
+	return torn
 }
 
 // lanesKept are the lanes that ran, and those of the configuration.

@@ -102,6 +102,7 @@ func putsBack(t *testing.T, r *restored) {
 	r.settle(t, b)
 	put := r.guide(t, "weir restore /var/backups/weir/2026-11-21 --by")
 	r.deny(t, r.beside, append(put, "--yes", "--replace")...)
+	contains(t, r.command(t, "restore", r.dir, "--dry-run"), "Now it would be refused: restore: weir serve runs")
 	if r.store != "" {
 		_ = b.Close(t.Context())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,12 @@ func (c *releaseCmd) release(a *app, d *desk, by decision, before time.Time) err
 	}
 	if err := d.release(a.ctx, all, by); err != nil {
 		return err
+	}
+	if c.All && len(all) > 0 { // also those that only another file has
+		latest := slices.MaxFunc(all, func(a, b released) int { return a.Before.Compare(b.Before) })
+		if err := d.broker.ReleaseOthers(a.ctx, latest.Before, by.By, by.Reason); err != nil {
+			return err
+		}
 	}
 	unseen := 0
 	for _, r := range all {

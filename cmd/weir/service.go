@@ -128,6 +128,9 @@ func startHeld(ctx context.Context, lg zerolog.Logger, cfg *config.Config, why s
 			return nil, err
 		}
 	}
+	if err := s.broker.Adopt(ctx, s.lanes()); err != nil {
+		return nil, err
+	}
 	return s, s.arm()
 }
 

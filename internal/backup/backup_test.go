@@ -115,13 +115,13 @@ func TestStreamsComeBack(t *testing.T) {
 	}
 	other := start(t)
 	for _, p := range a.Streams {
-		if err := a.Restore(t.Context(), other, p, 1, nobody); err != nil {
+		if _, err := a.Restore(t.Context(), other, p, 1, nobody); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(contents(t, js, p.Stream), contents(t, other, p.Stream)); diff != "" {
 			t.Errorf("%s (-was +is):\n%s", p.Stream, diff)
 		}
-		if err := a.Restore(t.Context(), other, p, 1, nobody); err == nil {
+		if _, err := a.Restore(t.Context(), other, p, 1, nobody); err == nil {
 			t.Errorf("%s: it was put back over one that is there", p.Stream)
 		}
 	}
@@ -187,7 +187,7 @@ func TestTheBrokerRefusesWhatIsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := start(t)
-	if err := a.Restore(t.Context(), other, a.Streams[0], 1, nobody); err == nil {
+	if _, err := a.Restore(t.Context(), other, a.Streams[0], 1, nobody); err == nil {
 		t.Error("half a snapshot was put back")
 	}
 }

@@ -11,9 +11,15 @@
 //
 // # The order
 //
-// The streams are copied in the order in which they are given, the ledger last: so the
-// copy of the ledger knows at least what the others tell of (H19). They are put back
-// the ledger first.
+// The streams are copied in the order in which they are given, the ledger after all
+// that tell of it: so its copy knows at least what they do (H19). They are put back in
+// the opposite order.
+//
+// # Streams that change meanwhile
+//
+// A snapshot is not of one moment. One during which something was removed or replaced
+// may lack messages that were there all the time; it is made again, and if that does
+// not help it is kept and says so (Piece.Torn).
 //
 // # What a failure leaves behind
 //

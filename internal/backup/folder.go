@@ -24,6 +24,8 @@ const (
 	format       = 1
 	manifestFile = "manifest.json"
 	maxManifest  = 1 << 20 // bytes
+	// copies of a stream are made at most, until one is not torn.
+	copies = 4
 )
 
 // Manifest is the stored form of what a backup holds.
@@ -40,8 +42,17 @@ type Piece struct {
 	Stream string          `json:"stream"`
 	Bytes  int64           `json:"bytes"`
 	SHA256 string          `json:"sha256"`
-	State  State           `json:"state"`
+	State  State           `json:"state"`  // when the copy began
+	After  State           `json:"after"`  // when it was there; where it differs, the copy is of something between
 	Config json.RawMessage `json:"config"` // the stream's settings, as the broker has them
+}
+
+// Torn reports whether something was removed or replaced while the copy was made. The
+// broker reads one block of a stream after the other, and no block that began later:
+// what moves from a block that is still to be read to a new one is in neither, and
+// where a block is emptied, another may be passed over. What is only added to is whole.
+func (p Piece) Torn() bool {
+	return p.After.LastSeq-p.State.LastSeq != p.After.Messages-p.State.Messages
 }
 
 // Progress is told how many bytes of a stream have moved.
@@ -63,6 +74,9 @@ func Write(ctx context.Context, js jetstream.JetStream, dir string, streams, lan
 	}
 	for _, stream := range streams {
 		p, err := copyStream(ctx, js, dir, stream, progress)
+		for n := 1; err == nil && p.Torn() && n < copies; n++ {
+			p, err = copyStream(ctx, js, dir, stream, progress)
+		}
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}
@@ -97,8 +111,17 @@ func copyStream(ctx context.Context, js jetstream.JetStream, dir, stream string,
 		p.State, p.Config = r.State, r.Config
 		return err
 	})
+	if err != nil {
+		return p, err
+	}
 	p.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return p, err
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return p, fmt.Errorf("look at it after the copy: %w", err)
+	}
+	is := s.CachedInfo().State
+	p.After = State{Messages: is.Msgs, LastSeq: is.LastSeq}
+	return p, nil
 }
 
 func snapshotFile(dir, stream string) string { return filepath.Join(dir, stream+".snapshot") }
@@ -191,26 +214,27 @@ func (a *Archive) Piece(stream string) (Piece, bool) {
 	return a.Streams[i], true
 }
 
-// Restore makes a stream of its copy, with so many replicas. There must be none of
-// its name.
-func (a *Archive) Restore(ctx context.Context, js jetstream.JetStream, p Piece, replicas int, progress Progress) error {
+// Restore makes a stream of its copy, with so many replicas, and returns how far it
+// goes. There must be none of its name. Of a stream that changed while it was copied
+// there may be fewer messages than it had (see Torn).
+func (a *Archive) Restore(ctx context.Context, js jetstream.JetStream, p Piece, replicas int, progress Progress) (State, error) {
 	config, err := replicated(p.Config, replicas)
 	if err != nil {
-		return err
+		return State{}, err
 	}
 	f, err := os.Open(snapshotFile(a.dir, p.Stream))
 	if err != nil {
-		return err
+		return State{}, err
 	}
 	defer f.Close()
 	is, err := restore(ctx, js, p.Stream, config, p.State, f, func(n int64) { progress(p.Stream, n) })
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", p.Stream, err)
+		return is, fmt.Errorf("stream %s: %w", p.Stream, err)
 	}
-	if is.LastSeq < p.State.LastSeq || is.Messages != p.State.Messages && !changes(p.Config) {
-		return fmt.Errorf("stream %s: %d messages up to sequence %d were put back, and the backup has %d up to %d", p.Stream, is.Messages, is.LastSeq, p.State.Messages, p.State.LastSeq)
+	if is.LastSeq < p.State.LastSeq || is.Messages != p.State.Messages && p.After == p.State && !changes(p.Config) {
+		return is, fmt.Errorf("stream %s: %d messages up to sequence %d were put back, and the backup has %d up to %d", p.Stream, is.Messages, is.LastSeq, p.State.Messages, p.State.LastSeq)
 	}
-	return nil
+	return is, nil
 }
 
 // replicated returns a stream's settings with another number of copies, free to be

@@ -47,7 +47,10 @@ var (
 
 const (
 	gatePrefix = "gate."
-	maxWhy     = 4 << 10
+	// others is, in place of a lane's name, which has no such sign, the gate that a lane
+	// without one of its own begins with.
+	others = "_others"
+	maxWhy = 4 << 10
 )
 
 // Hold stops a lane until it is released, durably. A lane that is held already
@@ -63,6 +66,53 @@ func (b *Broker) Hold(ctx context.Context, lane, why string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("hold lane %s: %w", lane, err)
+	}
+	return nil
+}
+
+// HoldOthers is Hold for each lane that has no gate when it is started (see Adopt).
+func (b *Broker) HoldOthers(ctx context.Context, why string) error { return b.Hold(ctx, others, why) }
+
+// ReleaseOthers is Release for them, if they are held: what it says then holds for
+// lanes that begin later, too.
+func (b *Broker) ReleaseOthers(ctx context.Context, before time.Time, by, reason string) error {
+	r, err := b.readKey(ctx, gatePrefix+others)
+	if err != nil {
+		return fmt.Errorf("release the lanes that are not known: %w", err)
+	}
+	if g, err := gateOf(r); err != nil || !g.Held {
+		return err
+	}
+	return b.Release(ctx, others, before, by, reason)
+}
+
+// Adopt gives lanes that have no gate the one of HoldOthers and ReleaseOthers, if
+// there is one.
+func (b *Broker) Adopt(ctx context.Context, lanes []string) error {
+	r, err := b.readKey(ctx, gatePrefix+others)
+	if err != nil {
+		return fmt.Errorf("the gate of lanes that are not known: %w", err)
+	}
+	if r.data == nil {
+		return nil
+	}
+	all := gateOrHeld(r, time.Now())
+	gates, err := b.Gates(ctx)
+	if err != nil {
+		return err
+	}
+	for _, lane := range lanes {
+		if _, has := gates[lane]; has {
+			continue
+		}
+		err := b.changeGate(ctx, lane, func(g *Gate) {
+			if *g == (Gate{}) {
+				*g = all
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("the gate of lane %s: %w", lane, err)
+		}
 	}
 	return nil
 }
@@ -85,7 +135,7 @@ func (b *Broker) Release(ctx context.Context, lane string, before time.Time, by,
 
 // changeGate changes a lane's gate by compare-and-set.
 func (b *Broker) changeGate(ctx context.Context, lane string, change func(*Gate)) error {
-	if err := checkLane(lane); err != nil {
+	if err := checkLane(lane); err != nil && lane != others {
 		return err
 	}
 	return retry(ctx, budget, func(ctx context.Context) error {
@@ -133,8 +183,9 @@ func (b *Broker) Gates(ctx context.Context) (map[string]Gate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("gates: %w", err)
 		}
-		lane, g := readGate(m)
-		gates[lane] = g
+		if lane, g := readGate(m); lane != others {
+			gates[lane] = g
+		}
 	}
 	return gates, nil
 }
@@ -142,15 +193,23 @@ func (b *Broker) Gates(ctx context.Context) (map[string]Gate, error) {
 // WatchGates calls changed for each lane that has a gate, and then within a
 // second of each change, until ctx ends.
 func (b *Broker) WatchGates(ctx context.Context, changed func(lane string, g Gate)) error {
-	return b.watchKeys(ctx, "gates", gatePrefix, func(m *jetstream.RawStreamMsg) { changed(readGate(m)) })
+	return b.watchKeys(ctx, "gates", gatePrefix, func(m *jetstream.RawStreamMsg) {
+		if lane, g := readGate(m); lane != others {
+			changed(lane, g)
+		}
+	})
 }
 
 // readGate reads a lane's gate. One that cannot be read holds the lane.
 func readGate(m *jetstream.RawStreamMsg) (lane string, g Gate) {
-	lane = strings.TrimPrefix(m.Subject, lanesPrefix+gatePrefix)
-	g, err := gateOf(newRecord(m))
+	return strings.TrimPrefix(m.Subject, lanesPrefix+gatePrefix), gateOrHeld(newRecord(m), m.Time)
+}
+
+// gateOrHeld reads a gate; one that cannot be read holds.
+func gateOrHeld(r record, since time.Time) Gate {
+	g, err := gateOf(r)
 	if err != nil {
-		g = Gate{Held: true, Since: m.Time, Why: err.Error()}
+		g = Gate{Held: true, Since: since, Why: err.Error()}
 	}
-	return lane, g
+	return g
 }
