@@ -3,10 +3,10 @@ package consumer
 import "context"
 
 // mostHandled is how many batches of a lane may be under way. Of most of them only
-// outcome and acknowledgement are left. Of what was claimed and is not recorded, which
-// a crash would leave in doubt, nothing is added from mostClaimed batches on, those in
-// flight and as many whose answers are being written down, but what has its slots by
-// then: mostFlying batches.
+// outcome and acknowledgement are left. Of what is claimed and not recorded, which a
+// crash would leave in doubt, or is about to be, there are no more than mostClaimed
+// batches, those in flight and as many whose answers are being written down; where a
+// lane reads ahead for several channels, one more for each.
 const (
 	mostHandled = 4 * mostFlying
 	mostClaimed = 2 * mostFlying
@@ -17,7 +17,7 @@ const (
 // longer than a batch of one. It returns how many slots they are.
 func (ln *lane) further(g *grant) (grants []*grant, n int) {
 	grants, n = append(grants, g), g.n
-	for ln.more && len(grants) < mostFlying && !ln.crowded() {
+	for ln.more && len(grants) < mostFlying && ln.room(n+ln.cfg.Batch) {
 		if g = ln.entry.spare(ln, ln.cfg.Batch); g == nil {
 			break
 		}
@@ -36,7 +36,7 @@ func (ln *lane) begin(ctx context.Context, msgs []Message, g *grant) (rest []Mes
 	if n == 0 {
 		return nil
 	}
-	ln.enter()
+	ln.enter(n)
 	ln.e.work.Go(func() {
 		defer ln.leave()
 		ln.handle(ctx, msgs[:n:n], g)
@@ -44,11 +44,13 @@ func (ln *lane) begin(ctx context.Context, msgs []Message, g *grant) (rest []Mes
 	return msgs[n:]
 }
 
-// enter and leave count the batches under way.
-func (ln *lane) enter() {
+// enter and leave count the batches under way; enter also their events, until each is
+// done with: see unload.
+func (ln *lane) enter(events int) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.handling++
+	ln.claiming += events
 }
 
 func (ln *lane) leave() {
@@ -58,21 +60,23 @@ func (ln *lane) leave() {
 	ln.notify()
 }
 
-// crowded reports whether as many batches are under way, or as many events claimed
-// and not recorded, as may be.
-func (ln *lane) crowded() bool {
+// crowded reports whether no other batch may be under way.
+func (ln *lane) crowded() bool { return !ln.room(ln.cfg.Batch) }
+
+// room reports whether so many events more may be under way.
+func (ln *lane) room(events int) bool {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	return ln.handling >= mostHandled || ln.claimed >= mostClaimed*ln.cfg.Batch
+	return ln.handling < mostHandled && ln.claiming+events <= mostClaimed*ln.cfg.Batch
 }
 
-// claims counts n events more that were claimed and are not recorded, or fewer.
-func (ln *lane) claims(n int) {
-	ln.e.claimed.Add(int64(n))
+// unload counts n events of a batch that are not claimed and will not be, or whose
+// answers are recorded.
+func (ln *lane) unload(n int) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	ln.claimed += n
-	if n < 0 && ln.claimed-n >= mostClaimed*ln.cfg.Batch {
+	was := ln.claiming
+	if ln.claiming -= n; was > (mostClaimed-1)*ln.cfg.Batch && n > 0 { // it had no room
 		ln.notify()
 	}
 }

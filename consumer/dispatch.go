@@ -34,6 +34,7 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 			}
 		}
 		g.release(1)
+		ln.unload(1)
 		if done != nil {
 			wg.Go(func() {
 				defer ln.unlock(done.Key)
@@ -80,19 +81,19 @@ next:
 	return groups
 }
 
-// send claims the group and asks the provider for its conversations.
-func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
-	began := BootTime()
+// prepare claims the group, and returns what was claimed of it, with whom to tell how
+// its request went.
+func (ln *lane) prepare(ctx context.Context, began time.Duration, group []*candidate, g *grant) ([]*candidate, func(ratelimiter.Result)) {
 	if err := ln.mayStart(began); err != nil {
 		ln.letGo(g, group, time.Second)
-		return
+		return nil, nil
 	}
 	if group = ln.admitted(ctx, ln.inTime(group, g), g); len(group) == 0 {
-		return
+		return nil, nil
 	}
 	if ln.cfg.Dry {
 		ln.rehearse(ctx, group, g)
-		return
+		return nil, nil
 	}
 	step := ratelimiter.Trial
 	if len(group) > 1 {
@@ -101,14 +102,24 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 	done, err := ln.a.breaker.Begin(step)
 	if err != nil {
 		ln.letGo(g, group, time.Second)
-		return
+		return nil, nil
 	}
 	group = ln.claim(ctx, g, group)
 	if len(group) == 0 {
 		done(ratelimiter.Unused)
+	}
+	return group, done
+}
+
+// send claims the group and asks the provider for its conversations.
+func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
+	began, all := BootTime(), len(group)
+	group, done := ln.prepare(ctx, began, group, g)
+	ln.unload(all - len(group))
+	if len(group) == 0 {
 		return
 	}
-	ln.claims(len(group))
+	ln.e.claimed.Add(int64(len(group)))
 	items := make([]Item, len(group))
 	for i, c := range group {
 		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}

@@ -31,7 +31,7 @@ type lane struct {
 	before   time.Time            // see Engine.SetDoubtful
 	changed  chan struct{}        // closed and replaced when pause or room changes
 	handling int                  // batches under way, at most mostHandled
-	claimed  int                  // events claimed and not recorded yet
+	claiming int                  // events that were claimed and are not recorded, or may be claimed yet
 	busy     map[string]bool      // intents being handled
 	sighted  map[string]sighting  // foreign claims, since when they have been seen
 	unused   map[string]bool      // nonces of claims whose request was never begun

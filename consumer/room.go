@@ -164,7 +164,7 @@ func (r *room) serve(ctx context.Context, g *grant) {
 	if len(msgs) == 0 {
 		return
 	}
-	r.ln.enter()
+	r.ln.enter(len(msgs))
 	r.ln.e.work.Go(func() {
 		defer r.ln.leave()
 		r.ln.handle(ctx, msgs, g)

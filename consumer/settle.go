@@ -25,7 +25,8 @@ func (ln *lane) settle(ctx context.Context, c *candidate, r Result, step Step, t
 		in, c.rev = applied, rev
 		return nil
 	})
-	ln.claims(-1)
+	ln.e.claimed.Add(-1)
+	ln.unload(1)
 	if err != nil {
 		ln.attempted(c, c.intent, r, told, i, step)
 		ln.lg.Error().Err(err).Str("intent", c.intent.Key).Msg("the answer could not be recorded; its event will be in doubt")
