@@ -66,6 +66,13 @@ func (c *restoreCmd) Run(a *app) error {
 			return fmt.Errorf("restore: %s has no copy of %s: it is no backup of Weir's", c.Dir, need)
 		}
 	}
+	seen := make(map[string]bool)
+	for _, p := range archive.Streams { // one that is there is deleted
+		if !slices.Contains(keptStreams, p.Stream) || seen[p.Stream] {
+			return fmt.Errorf("restore: the manifest of %s names stream %s, which is none of Weir's, or twice: nothing was done", c.Dir, p.Stream)
+		}
+		seen[p.Stream] = true
+	}
 	at := a.withBroker
 	switch {
 	case c.DryRun && unbegun(cfg): // and is not to be, by this

@@ -214,6 +214,38 @@ func TestARestoreThatFailsBeforeItHoldsSaysSo(t *testing.T) {
 	}
 }
 
+// A manifest that was altered puts back, and deletes, no stream of somebody else's.
+func TestOnlyStreamsOfWeirsArePutBack(t *testing.T) {
+	t.Parallel()
+	for _, other := range []string{"ORDERS", broker.StreamEvents} {
+		h := newShelved(t)
+		path := filepath.Join(h.dir, "manifest.json")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.Replace(string(text), `"stream": "WEIR_LATER"`, fmt.Sprintf(`"stream": %q`, other), 1))
+		a, err := backup.Open(h.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later, _ := a.Piece(broker.StreamLater)
+		events, _ := a.Piece(broker.StreamEvents)
+		if other == broker.StreamEvents { // both entries are of one file
+			text = []byte(strings.NewReplacer(events.SHA256, later.SHA256, fmt.Sprintf(`"bytes": %d`, events.Bytes), fmt.Sprintf(`"bytes": %d`, later.Bytes)).Replace(string(text)))
+		}
+		if err := os.Rename(filepath.Join(h.dir, "WEIR_LATER.snapshot"), filepath.Join(h.dir, other+".snapshot")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.weir(t, h.restore("--replace")...); err == nil || !strings.Contains(err.Error(), "none of Weir's, or twice") {
+			t.Errorf("%s: got %v, want it refused", other, err)
+		}
+	}
+}
+
 // The ledger knows at least what the others tell of, and the contacts at least what
 // the ledger does.
 func TestTheOrderOfABackup(t *testing.T) {
