@@ -9,6 +9,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/schema"
@@ -64,10 +65,36 @@ func (b *Broker) publishEvent(ctx context.Context, lane, subject string, header 
 		return Placed{}, fmt.Errorf("publish event: %w", err)
 	}
 	ack, err := b.publish(ctx, StreamEvents, newMsg(subject, msgID, foreign(header), data))
+	if err == nil && ack.Duplicate {
+		var taken bool
+		if taken, err = b.elsewhere(ctx, lane, ack.Sequence); taken {
+			ack, err = b.publish(ctx, StreamEvents, newMsg(subject, msgID+" "+nuid.Next(), foreign(header), data))
+		}
+	}
 	if err != nil {
 		return Placed{}, fmt.Errorf("publish event to lane %s: %w", lane, err)
 	}
 	return Placed{ack.Sequence, ack.Duplicate}, nil
+}
+
+// elsewhere reports whether a message of WEIR_EVENTS is of another lane. The broker knows
+// one id for all of them: whoever may publish to one lane could use the id that an event
+// of another is about to have, and that event would be lost.
+func (b *Broker) elsewhere(ctx context.Context, lane string, sequence uint64) (bool, error) {
+	s, err := b.stream(ctx, StreamEvents)
+	if err != nil {
+		return false, err
+	}
+	var m *jetstream.RawStreamMsg
+	err = retry(ctx, budget, func(ctx context.Context) error {
+		var err error
+		m, err = s.GetMsg(ctx, sequence)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil // it was done with
+	}
+	return err == nil && m.Subject != eventsSubject(lane) && m.Subject != highSubject(lane), err
 }
 
 func newMsg(subject, id string, header nats.Header, data []byte) *nats.Msg {

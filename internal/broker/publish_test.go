@@ -132,3 +132,22 @@ func TestQueued(t *testing.T) {
 }
 
 func gone(_ broker.Found, err error) error { return err }
+
+// An id that another lane's publisher used takes no event from this one: the broker
+// compares ids within the whole stream.
+func TestAnIDOfAnotherLaneTakesNothing(t *testing.T) {
+	t.Parallel()
+	b := fresh(t, broker.Config{})
+	for _, to := range []string{"squatter", lane} {
+		placed, err := b.PublishEvent(t.Context(), to, nil, []byte("{}"), "id-1")
+		if err != nil || placed.Duplicate {
+			t.Errorf("lane %s: got %+v and %v, want it stored", to, placed, err)
+		}
+	}
+	if placed, err := b.PublishHigh(t.Context(), "squatter", nil, []byte("{}"), "id-1"); err != nil || !placed.Duplicate {
+		t.Errorf("once more: got %+v and %v, want a duplicate", placed, err)
+	}
+	if n := messages(t, b, broker.StreamEvents); n != 2 {
+		t.Errorf("events stored: got %d, want 2", n)
+	}
+}
