@@ -42,8 +42,11 @@ type reading struct {
 func (g *Guard) read(ctx context.Context, r reading, give func(message) error) error {
 	s, err := g.b.JetStream().Stream(ctx, r.stream)
 	if err == nil {
-		w := &walk{s: s, r: r, next: max(r.from, 1), give: give}
-		err = w.bulk(ctx)
+		w := &walk{s: s, r: r, next: max(r.from, 1), size: readBatch, give: give}
+		if r.headers && r.pause == 0 {
+			w.size = startRead
+		}
+		err = w.all(ctx)
 		for err == nil {
 			err = w.step(ctx)
 		}
@@ -57,14 +60,35 @@ func (g *Guard) read(ctx context.Context, r reading, give func(message) error) e
 	return nil
 }
 
-// errEnd is a walk that has come as far as it was to.
-var errEnd = errors.New("the end")
+// errEnd is a walk that has come as far as it was to; errMissed is one of whose
+// messages some did not come in time, and will not come any more.
+var (
+	errEnd    = errors.New("the end")
+	errMissed = errors.New("messages did not come in time")
+)
 
 type walk struct {
 	s    jetstream.Stream
 	r    reading
 	next uint64 // the first sequence not yet looked at
+	size uint64 // of a fetch
+	came uint64 // messages of the consumer so far
 	give func(message) error
+}
+
+// all reads in bulk, with a consumer anew and in smaller portions after one of which
+// messages were missed, as on a slow line.
+func (w *walk) all(ctx context.Context) error {
+	for {
+		from := w.next
+		err := w.bulk(ctx)
+		if !errors.Is(err, errMissed) {
+			return err
+		}
+		if w.size = max(w.size/4, 1); w.next == from && w.size == 1 {
+			return nil // the leader is asked instead
+		}
+	}
 }
 
 // bulk reads through a consumer as far as that goes.
@@ -82,12 +106,9 @@ func (w *walk) bulk(ctx context.Context) error {
 		defer cancel()
 		_ = w.s.DeleteConsumer(ctx, c.CachedInfo().Name) // else the broker removes it in a minute
 	}()
-	size := uint64(readBatch)
-	if w.r.headers && w.r.pause == 0 {
-		size = startRead
-	}
+	w.came = 0
 	for pending := c.CachedInfo().NumPending; pending > 0; {
-		batch, err := c.Fetch(int(min(pending, size)), jetstream.FetchMaxWait(readWait)) //nolint:gosec // at most startRead
+		batch, err := c.Fetch(int(min(pending, w.size)), jetstream.FetchMaxWait(readWait)) //nolint:gosec // at most startRead
 		if err != nil {
 			return nil // as above
 		}
@@ -106,7 +127,13 @@ func (w *walk) bulk(ctx context.Context) error {
 func (w *walk) batch(batch jetstream.MessageBatch) (pending uint64, err error) {
 	for m := range batch.Messages() {
 		meta, err := m.Metadata()
-		if err != nil || meta.Sequence.Stream < w.next {
+		if err != nil {
+			continue
+		}
+		if w.came++; meta.Sequence.Consumer != w.came {
+			return 0, errMissed
+		}
+		if meta.Sequence.Stream < w.next {
 			continue
 		}
 		pending = meta.NumPending

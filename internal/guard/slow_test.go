@@ -1,0 +1,103 @@
+package guard
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// stall stands between a client and the broker, and once says nothing for a while
+// after so many bytes of the broker's.
+func stall(t *testing.T, url string, after *atomic.Int64, wait time.Duration) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		client, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		broker, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+		if err != nil {
+			return
+		}
+		defer broker.Close()
+		go func() { _, _ = io.Copy(broker, client) }()
+		b := make([]byte, 4096)
+		for {
+			n, err := broker.Read(b)
+			if left := after.Load(); left > 0 && after.Add(-int64(n)) <= 0 {
+				time.Sleep(wait)
+			}
+			if _, werr := client.Write(b[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	}()
+	return "nats://" + ln.Addr().String()
+}
+
+// Messages that come too late for their fetch are read all the same: the broker will
+// not send them to that consumer again, and an entry that is not read counts as lost.
+func TestMessagesThatComeTooLateAreRead(t *testing.T) {
+	t.Parallel()
+	e, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(func() { e.Shutdown(); e.WaitForShutdown() })
+	if !e.ReadyForConnections(3 * time.Minute) {
+		t.Fatal("the broker does not start")
+	}
+	var after atomic.Int64
+	nc, err := nats.Connect(stall(t, e.ClientURL(), &after, readWait+3*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "L", Subjects: []string{"l.>"}, Storage: jetstream.MemoryStorage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const all = 2000
+	for i := range all {
+		if _, err := js.PublishAsync(fmt.Sprint("l.", i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	var got []uint64
+	w := &walk{s: s, r: reading{filter: ">", headers: true}, next: 1, size: 500, give: func(m message) error {
+		got = append(got, m.sequence)
+		return nil
+	}}
+	after.Store(50_000)
+	if err := w.all(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for len(got) > 0 && w.step(t.Context()) == nil { //nolint:revive // the rest, one by one
+	}
+	if len(got) != all || got[all-1] != all {
+		t.Errorf("got %d messages, want %d", len(got), all)
+	}
+	if after.Load() > 0 {
+		t.Error("nothing came late")
+	}
+}
