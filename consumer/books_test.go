@@ -287,8 +287,9 @@ func (b *books) close(leads []*lead) {
 		made := len(w.made[l.key])
 		told := b.accounts[l.key].state()
 		// A fact is told before it is written down. If the process dies between the
-		// two, and no webhook comes again, the ledger stays behind.
-		ahead := in.State == consumer.Doubt && told == "created" && made > 0
+		// two, and no webhook comes again, the ledger stays behind: in doubt, or as a
+		// person who was not told of it ended the doubt.
+		ahead := (in.State == consumer.Doubt || in.State == consumer.Cancelled) && told == "created" && made > 0
 		if told != consumer.OutcomeKind(in.State) && !ahead {
 			b.fail("I1: %s is %s, and its outcomes tell that it is %q: %v", l.id, in.State, told, b.accounts[l.key])
 		}
