@@ -106,6 +106,9 @@ func (w *walk) bulk(ctx context.Context) error {
 		defer cancel()
 		_ = w.s.DeleteConsumer(ctx, c.CachedInfo().Name) // else the broker removes it in a minute
 	}()
+	if most := c.CachedInfo().Config.MaxRequestBatch; most > 0 { // the server's own limit
+		w.size = min(w.size, uint64(most))
+	}
 	w.came = 0
 	for pending := c.CachedInfo().NumPending; pending > 0; {
 		batch, err := c.Fetch(int(min(pending, w.size)), jetstream.FetchMaxWait(readWait)) //nolint:gosec // at most startRead

@@ -49,11 +49,10 @@ func stall(t *testing.T, url string, after *atomic.Int64, wait time.Duration) st
 	return "nats://" + ln.Addr().String()
 }
 
-// Messages that come too late for their fetch are read all the same: the broker will
-// not send them to that consumer again, and an entry that is not read counts as lost.
-func TestMessagesThatComeTooLateAreRead(t *testing.T) {
-	t.Parallel()
-	e, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true})
+// start starts a broker.
+func start(t *testing.T, limits server.JSLimitOpts) *server.Server {
+	t.Helper()
+	e, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, JetStreamLimits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +61,13 @@ func TestMessagesThatComeTooLateAreRead(t *testing.T) {
 	if !e.ReadyForConnections(3 * time.Minute) {
 		t.Fatal("the broker does not start")
 	}
-	var after atomic.Int64
-	nc, err := nats.Connect(stall(t, e.ClientURL(), &after, readWait+3*time.Second))
+	return e
+}
+
+// filled returns a stream with so many messages, behind a line that stalls.
+func filled(t *testing.T, e *server.Server, n int, after *atomic.Int64) jetstream.Stream {
+	t.Helper()
+	nc, err := nats.Connect(stall(t, e.ClientURL(), after, readWait+3*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,13 +80,22 @@ func TestMessagesThatComeTooLateAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const all = 2000
-	for i := range all {
+	for i := range n {
 		if _, err := js.PublishAsync(fmt.Sprint("l.", i), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	<-js.PublishAsyncComplete()
+	return s
+}
+
+// Messages that come too late for their fetch are read all the same: the broker will
+// not send them to that consumer again, and an entry that is not read counts as lost.
+func TestMessagesThatComeTooLateAreRead(t *testing.T) {
+	t.Parallel()
+	const all = 2000
+	var after atomic.Int64
+	s := filled(t, start(t, server.JSLimitOpts{}), all, &after)
 	var got []uint64
 	w := &walk{s: s, r: reading{filter: ">", headers: true}, next: 1, size: 500, give: func(m message) error {
 		got = append(got, m.sequence)
@@ -99,5 +112,20 @@ func TestMessagesThatComeTooLateAreRead(t *testing.T) {
 	}
 	if after.Load() > 0 {
 		t.Error("nothing came late")
+	}
+}
+
+// A server may allow fetches of fewer messages: more are not asked for, or each would
+// be asked for by itself.
+func TestAServerThatAllowsSmallFetches(t *testing.T) {
+	t.Parallel()
+	const all = 500
+	s, n := filled(t, start(t, server.JSLimitOpts{MaxRequestBatch: 100}), all, new(atomic.Int64)), 0
+	w := &walk{s: s, r: reading{filter: ">", headers: true}, next: 1, size: startRead, give: func(message) error {
+		n++
+		return nil
+	}}
+	if err := w.all(t.Context()); err != nil || n != all {
+		t.Errorf("in bulk: got %d messages, %v; want %d", n, err, all)
 	}
 }
