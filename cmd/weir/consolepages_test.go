@@ -153,6 +153,7 @@ func TestConsolePages(t *testing.T) {
 	o.withdraws(key("2"))
 	contains(t, o.post("/resume", http.StatusOK, "lane", "sales"), "sales: resumed")
 	p.settled(t, "dead", 4)
+	await(t, patience, "the other to be begun", func() bool { return p.state(t, "sales", "1").State != consumer.Absent })
 	contains(t, o.get("/events?lane=sales"), key("1"), key("2"), key("3"))
 	contains(t, o.get("/events?state=cancelled&age=all"), key("2"))
 	contains(t, o.post("/events", http.StatusOK, "word", "3"), "Event 3", "Decide what becomes of it")
