@@ -18,8 +18,8 @@ FUZZTIME ?= 30s
 # Worlds of each storm. A failing one prints its history and the command that
 # plays it again: KIND, FROM and SEEDS name it, SALT changes the order of its
 # goroutines alone. VERIFY worlds of each storm are played twice and compared.
-SEEDS ?= 12
-STORIES ?= 100
+SEEDS ?= 24
+STORIES ?= 200
 KIND ?= ^TestStorm
 FROM ?=
 SALT ?= 0
