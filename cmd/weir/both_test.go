@@ -200,7 +200,7 @@ func (w *both) outcomes(t *testing.T) map[string]map[string]consumer.OutcomeData
 	}
 	all := make(map[string]map[string]consumer.OutcomeData)
 	last := s.CachedInfo().State.LastSeq
-	for seq := s.CachedInfo().State.FirstSeq; seq <= last; seq++ {
+	for seq := max(s.CachedInfo().State.FirstSeq, 1); seq <= last; seq++ {
 		msg, err := s.GetMsg(t.Context(), seq)
 		if err != nil {
 			t.Fatal(err)

@@ -115,7 +115,7 @@ func TestTracesFromPublisherToOutcome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+		for seq := max(info.State.FirstSeq, 1); seq <= info.State.LastSeq; seq++ {
 			m, err := s.GetMsg(t.Context(), seq)
 			if err != nil {
 				t.Fatal(err)

@@ -65,7 +65,8 @@ const (
 // fullLook is how many looks there are to one at all keys.
 const fullLook = 100
 
-// compareEvery is how many renewals there are to a look at the broker's clock.
+// compareEvery is how many renewals there are at least to a look at the broker's
+// clock. A look that came too late for its renewal is made at the next one.
 const compareEvery = 10
 
 // Replica is this process among those that share the duties. Make one with New
@@ -95,6 +96,7 @@ type Replica struct {
 	lapsed   time.Duration
 	passed   map[string]uint64 // the generation in which a duty was last seen to be ready
 	wrote    consumer.Sample
+	compared int // renewals until the newest look at the broker's clock; 0: none yet
 	renewals int
 
 	// The look's alone:
@@ -245,9 +247,9 @@ func (r *Replica) compare(mine bool, revision uint64, at time.Time) {
 		return
 	}
 	r.mu.Lock()
-	s, due := r.wrote, revision == r.revision && !r.wrote.Sent.IsZero() && r.renewals%compareEvery == 1
+	s, due := r.wrote, revision == r.revision && !r.wrote.Sent.IsZero() && (r.compared == 0 || r.renewals >= r.compared+compareEvery)
 	if due {
-		r.wrote = consumer.Sample{}
+		r.wrote, r.compared = consumer.Sample{}, r.renewals
 	}
 	r.mu.Unlock()
 	if due {
