@@ -418,23 +418,20 @@ func (s span) over(t time.Time) bool {
 	return !s.until.IsZero() && (!t.Before(s.until) || !s.from.Before(s.until))
 }
 
-// limitLife has the event that was published last be sent in a while, or for a
-// while only.
-func (s *storm) limitLife(l *lead) {
-	now, life, attributes := time.Now(), span{}, ""
+// limitLife has the event that is published next be sent in a while, or for a while
+// only: by the attributes that it returns.
+func (s *storm) limitLife(key string) map[string]any {
+	now, life, attributes := time.Now(), span{}, make(map[string]any)
 	at := func(name string) (t time.Time) {
 		if s.r.IntN(2) == 0 {
 			t = now.Add(time.Duration(s.r.Int64N(int64(20 * time.Minute)))).Round(0)
-			attributes += fmt.Sprintf("%q:%q,", name, t.UTC().Format(time.RFC3339Nano))
+			attributes[name] = t.UTC().Format(time.RFC3339Nano)
 		}
 		return t
 	}
 	life.from, life.until = at("notbefore"), at("expirytime")
-	s.w.do(func() {
-		r := s.w.last()
-		r.data = []byte(strings.Replace(string(r.data), `"source"`, attributes+`"source"`, 1))
-		s.w.lives[l.key] = life
-	})
+	s.w.do(func() { s.w.lives[key] = life })
+	return attributes
 }
 
 // TestStormOfLifetimes is TestStorm for events that may be sent for a while only: no

@@ -848,10 +848,17 @@ func (w *world) urgent(id string) string {
 func (w *world) leadWith(id string, data map[string]any) string { return w.leadOf(id, data, false) }
 
 func (w *world) leadOf(id string, data map[string]any, high bool) string {
-	body, err := json.Marshal(map[string]any{
+	return w.leadUntil(id, data, high, nil)
+}
+
+// leadUntil is leadOf with more attributes.
+func (w *world) leadUntil(id string, data map[string]any, high bool, more map[string]any) string {
+	event := map[string]any{
 		"specversion": "1.0", "id": id, "source": "/crm", "type": "lead.created",
 		"datacontenttype": "application/json", "data": data,
-	})
+	}
+	maps.Copy(event, more)
+	body, err := json.Marshal(event)
 	if err != nil {
 		panic(err)
 	}

@@ -281,12 +281,14 @@ func (s *storm) publish(i int) {
 		delete(data, "phone")
 		s.met(impossible)
 	}
-	l.key = s.w.leadOf(l.id, data, i%4 == 3)
+	l.key = consumer.Key("l", "/crm", l.id)
+	var life map[string]any
+	if s.brief {
+		life = s.limitLife(l.key)
+	}
+	s.w.leadUntil(l.id, data, i%4 == 3, life)
 	s.w.do(func() { s.w.last().key = l.key })
 	s.leads = append(s.leads, l)
-	if s.brief {
-		s.limitLife(l)
-	}
 	switch s.r.IntN(12) {
 	case 0:
 		s.again(s.leads[s.r.IntN(len(s.leads))])

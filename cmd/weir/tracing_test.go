@@ -72,6 +72,10 @@ func TestTracesFromPublisherToOutcome(t *testing.T) {
 	traces := map[string]string{"attribute": strings.Repeat("1a", 16), "header": strings.Repeat("2b", 16), "door": strings.Repeat("3c", 16)}
 	parent := func(of string) string { return "00-" + traces[of] + "-00f067aa0ba902b7-01" }
 	b := p.connect(t)
+	spansOf := func(of string) { // one event after the other: those of one batch share a POST
+		t.Helper()
+		await(t, patience, "the spans of "+of, func() bool { return got.has(traces[of], "event", "attempt", "POST", "call") })
+	}
 	for of, header := range map[string]map[string][]string{
 		"attribute": {"Content-Type": {structuredType}},
 		"header":    {"Content-Type": {structuredType}, "TraceParent": {parent("header")}},
@@ -83,6 +87,7 @@ func TestTracesFromPublisherToOutcome(t *testing.T) {
 		if _, err := b.PublishEvent(t.Context(), "sales", header, []byte(line), of); err != nil {
 			t.Fatal(err)
 		}
+		spansOf(of)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+address+"/events/sales", strings.NewReader(person("door", "/crm", "+12125550124", "")))
 	if err != nil {
@@ -96,14 +101,7 @@ func TestTracesFromPublisherToOutcome(t *testing.T) {
 	if _ = resp.Body.Close(); resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("the door: got %d", resp.StatusCode)
 	}
-	await(t, patience, "the spans of each event", func() bool {
-		for _, trace := range traces {
-			if !got.has(trace, "event", "attempt", "POST", "call") {
-				return false
-			}
-		}
-		return true
-	})
+	spansOf("door")
 	told := make(map[string]int)
 	await(t, patience, "the outcomes", func() bool {
 		clear(told)
