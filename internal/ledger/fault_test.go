@@ -31,7 +31,12 @@ func newFaulty(t *testing.T, budget time.Duration) faulty {
 	if err != nil {
 		t.Fatal(err)
 	}
-	behind := open(t, connect(t, "nats://"+p.addr), ledger.Config{Budget: budget})
+	var behind *ledger.Ledger
+	slow := connect(t, "nats://"+p.addr)
+	eventually(t, "the ledger opens", func(ctx context.Context) bool { // within the budget, which may be short
+		behind, err = ledger.Open(ctx, slow, ledger.Config{Budget: budget, MaxBytes: 64 << 20})
+		return err == nil
+	})
 	return faulty{proxy: p, l: behind, direct: direct, stream: s}
 }
 
