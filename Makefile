@@ -39,7 +39,7 @@ soak-slice: DIR := $(if $(filter file,$(origin DIR)),bin/soak,$(DIR))
 BEFORE = $(or $(OLD),$(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || echo 93a0f65))
 # What "make demo" and "make bench-load" add to the command line.
 ARGS ?=
-BENCH_LOAD ?= --lanes 1,4 --batch 1,20
+BENCH_LOAD ?= --lanes 1,4 --batch 1,20 --probes 1000
 # A run of "make chaos" lives in DIR and goes on there until EVENTS were checked.
 # FAULTS, KINDS and ALLOW_SKIP are lists of names: docs/chaos.md.
 DIR ?= bin/chaos

@@ -22,14 +22,18 @@ type account struct {
 	breaker *ratelimiter.Breaker
 	lanes   []*lane // fixed after New
 	kick    chan struct{}
+	made    time.Time
+
+	clockName string    // see clock
+	doubted   bool      // the time of day cannot be relied on; run's alone
+	asked     time.Time // when the provider was asked for its time; run's alone
 
 	mu         sync.Mutex
 	pools      map[string]*pool // by channel; those without a limit are made when they are needed
 	slots      map[slotKey]*slot
-	watched    map[*slot]bool  // those of slots that are held or in doubt: the others are many, and have time
-	overdue    []*slot         // of the others, those that were to be asked for when they were last gone through
-	gone       time.Time       // when that was
-	looked     time.Time       // when those that are watched were gone through; see due
+	watched    shelf           // those of slots that are held, in doubt or early
+	others     shelf           // the others are many, and have time
+	gone       time.Time       // when those were last looked at
 	probing    bool            // a GET asks whether the provider answers
 	polling    int             // GETs under way for the ends of calls
 	listing    bool            // one of them for many
@@ -41,6 +45,7 @@ type account struct {
 	seen       float64         // calls whose length was measured, at most meanMemory
 	shown      time.Duration   // their mean length
 	lengths    []time.Duration // of the newest, in the order of their ends; at most mostLengths
+	ranked     []time.Duration // the same, the shortest first
 	refused    bool            // the credentials were refused last time
 	reported   map[string]bool
 	odd        []time.Time // when the newest unexplained refusals came, at most mostOdd
@@ -52,13 +57,16 @@ func newAccount(e *Engine, cfg AccountConfig) (*account, error) {
 	cfg.MeanCall = cmp.Or(cfg.MeanCall, 75*time.Second)
 	cfg.VisibleAfter = cmp.Or(cfg.VisibleAfter, 30*time.Second)
 	a := &account{
-		e:        e,
-		lg:       e.lg.With().Str("account", cfg.Name).Logger(),
-		cfg:      cfg,
+		e:   e,
+		lg:  e.lg.With().Str("account", cfg.Name).Logger(),
+		cfg: cfg,
+
+		clockName: "account " + cfg.Name,
+
 		kick:     make(chan struct{}, 1),
+		made:     time.Now(),
 		pools:    make(map[string]*pool),
 		slots:    make(map[slotKey]*slot),
-		watched:  make(map[*slot]bool),
 		reported: make(map[string]bool),
 	}
 	limits := cfg.Channels
@@ -167,9 +175,15 @@ func (a *account) recover(ctx context.Context) error {
 				emerged = append(emerged, entry.Intent)
 			}
 		}
-		a.e.work.Go(func() { ln.repeat(ctx, dropped) })
-		a.e.work.Go(func() { ln.retell(ctx, emerged) })
-		a.e.work.Go(func() { ln.relook(ctx, started) })
+		if len(dropped) > 0 {
+			a.e.work.Go(func() { ln.repeat(ctx, dropped) })
+		}
+		if len(emerged) > 0 {
+			a.e.work.Go(func() { ln.retell(ctx, emerged) })
+		}
+		if len(started) > 0 {
+			a.e.work.Go(func() { ln.relook(ctx, started) })
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -181,14 +195,33 @@ func (a *account) recover(ctx context.Context) error {
 }
 
 // run keeps the account's timers until ctx ends: slots whose time is up, calls
-// to ask for, the breaker's probe, grants that became possible.
+// to ask for, the breaker's probe, grants that became possible; and now and then a
+// look at the clock, and a sweep of its own goroutine. An account that waits has this
+// goroutine alone.
 func (a *account) run(ctx context.Context) {
-	t := time.NewTimer(0)
+	t, clock, sweep := time.NewTimer(0), time.NewTimer(0), time.NewTimer(0)
 	defer t.Stop()
+	defer clock.Stop()
+	defer sweep.Stop()
+	var sweeping sync.WaitGroup
+	defer sweeping.Wait()
+	if a.e.cfg.Clock == nil {
+		clock.Stop()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-sweep.C:
+			sweeping.Go(func() {
+				a.sweep(ctx)
+				sweep.Reset(sweepEvery)
+			})
+			continue
+		case <-clock.C:
+			a.lookAtClock(ctx)
+			clock.Reset(clockEvery)
+			continue
 		case <-t.C:
 		case <-a.kick:
 		}
@@ -208,10 +241,7 @@ func (a *account) wake() {
 func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next, look := a.due(now)
-	if look {
-		next = a.expire(now)
-	}
+	next := a.expire(now)
 	if a.breaker.Due() == ratelimiter.Probe && !a.probing {
 		a.probing = true
 		a.e.work.Go(func() { a.probe(ctx) })
@@ -219,37 +249,35 @@ func (a *account) tick(ctx context.Context, now time.Time) time.Duration {
 	if a.breaker.State() != "closed" {
 		next = earlier(next, now.Add(50*time.Millisecond))
 	}
-	if look && (a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial) {
+	if a.breaker.State() == "closed" || a.breaker.Due() == ratelimiter.Trial {
 		next = earlier(next, a.pollEnds(ctx, now))
 	}
-	if look && a.breaker.State() == "closed" {
+	if a.breaker.State() == "closed" {
 		next = earlier(next, a.glance(ctx, now))
 	}
 	for _, p := range a.pools {
 		next = earlier(next, p.serve(now))
 	}
+	if a.rests() {
+		next = now.Add(restFor)
+	}
 	return max(next.Sub(now), time.Millisecond)
 }
 
-// Each look at the calls that are live goes through all of them, at some 0.3 µs a
-// call, so with many calls (from fewCalls on) looks are apart: 1 ms for each 16 calls,
-// which makes them half a percent of a core, at most mostBlind. With fewer calls
-// nothing is put off.
-const (
-	fewCalls  = 64
-	mostBlind = 100 * time.Millisecond
-)
+// restFor is how long an account that rests looks at nothing.
+const restFor = 10 * time.Second
 
-// due reports whether the live calls may be looked at now, and if not, when.
-func (a *account) due(now time.Time) (next time.Time, ok bool) {
-	if live := len(a.watched); live >= fewCalls {
-		apart := min(time.Duration(live/16)*time.Millisecond, mostBlind)
-		if next = a.looked.Add(apart); next.After(now) {
-			return next, false
+// rests reports whether there is nothing to look at: no call, no event on its way to
+// one, none that waits for a slot, and no breaker to close. A call and a wish for
+// slots wake run when they come, and an event on its way when it is decided about,
+// which is before it can leave anything to look at. The caller holds mu.
+func (a *account) rests() bool {
+	for _, p := range a.pools {
+		if len(p.waiters) > 0 || p.flying > 0 {
+			return false
 		}
 	}
-	a.looked = now
-	return now, true
+	return len(a.slots) == 0 && !a.probing && a.breaker.State() == "closed"
 }
 
 func earlier(a, b time.Time) time.Time {

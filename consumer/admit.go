@@ -96,8 +96,12 @@ func (ln *lane) falter(ctx context.Context, err error) {
 // decode reads the event. An event that makes the decoder panic is refused like
 // one that cannot be read.
 func (ln *lane) decode(m Message) (ev *schema.Reading, err error) {
+	defer func() {
+		if ev == nil {
+			ev = &schema.Reading{}
+		}
+	}()
 	defer ln.rescue(&err)
-	ev = &schema.Reading{}
 	return schema.DecodeReading(m.Header(), m.Data(), ln.cfg.MaxEvent)
 }
 
@@ -167,7 +171,7 @@ func (ln *lane) examine(ctx context.Context, m Message, key string, ev *schema.R
 	switch in.State {
 	case Absent, Waiting:
 		if digest != in.Digest { // what a correction has replaced: another message stands for the event
-			return nil, &in, nil
+			return nil, &c.intent, nil
 		}
 		return ln.begun(ctx, c)
 	case Dead, Doubt:

@@ -15,30 +15,47 @@ type beating struct {
 	over bool
 }
 
-// beat wraps the messages and signs their life every so often until stop is
-// called.
-func beat(msgs []Message, every time.Duration) (all []*beating, stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	all = make([]*beating, len(msgs))
+// heart signs the life of a batch's messages every so often until it is stopped.
+type heart struct {
+	all   []beating
+	every time.Duration
+
+	mu    sync.Mutex // held while it signs
+	timer *time.Timer
+	still bool
+}
+
+// beat wraps the messages and signs their life until their heart is stopped.
+func beat(msgs []Message, every time.Duration) *heart {
+	h := &heart{all: make([]beating, len(msgs)), every: every}
 	for i, m := range msgs {
-		all[i] = &beating{Message: m}
+		h.all[i].Message = m
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		t := time.NewTicker(every)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-			for _, b := range all {
-				b.sign()
-			}
-		}
-	})
-	return all, func() { cancel(); wg.Wait() }
+	h.mu.Lock() // the timer is there before it is over
+	defer h.mu.Unlock()
+	h.timer = time.AfterFunc(every, h.sign)
+	return h
+}
+
+// sign gives each message's sign of life.
+func (h *heart) sign() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.still {
+		return
+	}
+	for i := range h.all {
+		h.all[i].sign()
+	}
+	h.timer.Reset(h.every)
+}
+
+// stop returns when no sign is under way and none will be given.
+func (h *heart) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.still = true
+	h.timer.Stop()
 }
 
 // sign tells the broker that the message is still worked on. A sign that is

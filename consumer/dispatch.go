@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,16 +17,17 @@ import (
 // handle takes a batch of fetched messages, each with a slot, through to its
 // end.
 func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
-	msgs, stop := beat(fetched, ln.e.cfg.Heartbeat) //nolint:contextcheck // until stop, also after the end of ctx
-	defer stop()
+	heart := beat(fetched, ln.e.cfg.Heartbeat) // it beats after the end of ctx, too
+	defer heart.stop()
 	var candidates []*candidate
 	var wg sync.WaitGroup
-	for i, m := range msgs {
+	for i := range heart.all {
+		m := &heart.all[i]
 		c, done := ln.admit(ctx, m)
 		if c != nil {
 			if p := ln.a.poolOf(c.request.Channel); p != g.pool {
 				ln.unlock(c.intent.Key)
-				msgs[i].rest()
+				m.rest()
 				ln.park(ctx, p, fetched[i])
 			} else {
 				candidates = append(candidates, c)
@@ -42,22 +43,33 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 			})
 		}
 	}
-	for _, group := range ln.groups(candidates) {
-		wg.Go(func() {
-			defer func() {
-				for _, c := range group {
-					ln.unlock(c.intent.Key)
-				}
-			}()
-			ln.send(ctx, group, g)
-		})
+	groups := ln.groups(candidates)
+	for i, group := range groups {
+		if i == len(groups)-1 { // most batches are one group: it needs no goroutine, whose stack has to grow
+			ln.sendLocked(ctx, group, g)
+			break
+		}
+		wg.Go(func() { ln.sendLocked(ctx, group, g) })
 	}
 	wg.Wait()
+}
+
+// sendLocked sends a group and unlocks its intents.
+func (ln *lane) sendLocked(ctx context.Context, group []*candidate, g *grant) {
+	defer func() {
+		for _, c := range group {
+			ln.unlock(c.intent.Key)
+		}
+	}()
+	ln.send(ctx, group, g)
 }
 
 // groups splits the candidates into requests: items that must go alone do, and
 // no two items of one request share number and agent.
 func (ln *lane) groups(candidates []*candidate) [][]*candidate {
+	if len(candidates) == 1 {
+		return [][]*candidate{candidates}
+	}
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	var groups [][]*candidate
@@ -79,6 +91,20 @@ next:
 		pairs = append(pairs, map[string]bool{c.request.Pair: c.request.Pair != ""})
 	}
 	return groups
+}
+
+// keep returns the candidates that stay: the group itself if all do.
+func keep(group []*candidate, stays func(i int, c *candidate) bool) []*candidate {
+	kept, all := group, true
+	for i, c := range group {
+		switch stay := stays(i, c); {
+		case !stay && all:
+			kept, all = slices.Clone(group[:i]), false
+		case stay && !all:
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // prepare claims the group, and returns what was claimed of it, with whom to tell how
@@ -124,39 +150,33 @@ func (ln *lane) send(ctx context.Context, group []*candidate, g *grant) {
 	for i, c := range group {
 		items[i] = Item{Intent: c.intent.Key, Attempt: c.intent.Claims, Request: c.request}
 	}
-	var barred atomic.Bool
-	var sent atomic.Pointer[time.Time]
-	answer := discreet(group, ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: func() error {
-		err := ln.mayPost(began, group)
-		barred.Store(err != nil)
-		if err == nil {
-			now := time.Now()
-			sent.Store(&now)
-		}
-		return err
-	}}))
+	first := &firstByte{ln: ln, began: began, group: group}
+	answer := discreet(group, ln.ask(ctx, Batch{Items: items, Free: g.known, Permit: first.permit}))
+	sent, barred := first.went()
 	ln.a.compare(answer.Header, answer.Began, answer.Done)
-	m := ln.measure(group, answer, barred.Load())
+	m := ln.measure(group, answer, barred)
 	done(m.breaker)
 	steps, halted := ln.steps(group, answer, m)
 	refused := ln.a.learn(ln, g, group, answer, m) // whereupon others may be sent
-	told := ln.answered(group, answer, noted(&sent), barred.Load(), refused)
+	told := ln.answered(group, answer, sent, barred, refused)
 	for other, reason := range halted {
 		other.keepPause(ctx, reason)
 	}
-	var wg sync.WaitGroup
-	for i, c := range group {
-		wg.Go(func() { ln.settle(ctx, c, answer.Results[i], steps[i], told, i) })
-	}
-	wg.Wait()
+	atOnce(len(group), func(i int) { ln.settle(ctx, group[i], answer.Results[i], steps[i], told, i) })
 }
 
-// noted is a time that was stored, or zero.
-func noted(p *atomic.Pointer[time.Time]) time.Time {
-	if t := p.Load(); t != nil {
-		return *t
+// atOnce does n things at one time, and a lone one in this goroutine, whose stack has
+// grown already.
+func atOnce(n int, do func(i int)) {
+	if n == 1 {
+		do(0)
+		return
 	}
-	return time.Time{}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { do(i) })
+	}
+	wg.Wait()
 }
 
 // steps are the transitions that an answer makes. Lanes that must not go on after
@@ -223,20 +243,13 @@ func (ln *lane) claim(ctx context.Context, g *grant, group []*candidate) []*cand
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ln.e.cfg.ClaimAge)
 	defer cancel()
 	won := make([]bool, len(group))
-	var wg sync.WaitGroup
-	for i, c := range group {
-		wg.Go(func() { won[i] = ln.claimOne(ctx, c) })
-	}
-	wg.Wait()
-	claimed := make([]*candidate, 0, len(group))
-	for i, c := range group {
-		if won[i] {
-			claimed = append(claimed, c)
-		} else {
+	atOnce(len(group), func(i int) { won[i] = ln.claimOne(ctx, group[i]) })
+	return keep(group, func(i int, c *candidate) bool {
+		if !won[i] {
 			ln.letGo(g, []*candidate{c}, 2*time.Second)
 		}
-	}
-	return claimed
+		return won[i]
+	})
 }
 
 // claimOne makes one claim. A claim whose fate stays unknown is not used, and

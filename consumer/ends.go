@@ -38,11 +38,13 @@ func (a *account) pollEnds(ctx context.Context, now time.Time) time.Time {
 			a.listing = true
 			for _, s := range all {
 				s.polling = true
+				s.sort()
 			}
 			a.e.work.Go(func() { a.survey(ctx, all, since) })
 			continue
 		}
 		s.polling = true
+		s.sort()
 		id := s.conversation
 		a.e.work.Go(func() { a.inquire(ctx, s, id) })
 	}
@@ -52,18 +54,11 @@ func (a *account) pollEnds(ctx context.Context, now time.Time) time.Time {
 // mostOverdue is the slot to ask for first: of those that are due one that is
 // watched before one that is not. The caller holds mu.
 func (a *account) mostOverdue(now time.Time) *slot {
-	var first *slot
-	for s := range a.watched {
-		if s.conversation != "" && !s.polling && (first == nil || s.poll.Before(first.poll)) {
-			first = s
-		}
-	}
-	for len(a.overdue) > 0 && (first == nil || first.poll.After(now)) {
-		s := a.overdue[len(a.overdue)-1]
-		if !s.polling && a.slots[s.key] == s && !a.watched[s] && !s.poll.After(now) {
+	first := a.watched.asks.first()
+	if first == nil || first.poll.After(now) {
+		if s := a.others.asks.first(); s != nil && !s.poll.After(a.gone) {
 			return s
 		}
-		a.overdue = a.overdue[:len(a.overdue)-1]
 	}
 	return first
 }
@@ -76,34 +71,22 @@ func (a *account) listable(now time.Time) (all []*slot, since time.Time) {
 	if !a.lists(now) {
 		return nil, now
 	}
-	due, ripe := 0, false
-	var early []*slot
-	for s := range a.watched {
-		if s.conversation == "" || s.polling || s.doubt || s.single {
-			continue
-		}
-		all = append(all, s)
-		over := !s.poll.After(now)
-		if over {
-			due++
-		}
-		if s.early {
-			early = append(early, s)
-			ripe = ripe || over
-		}
+	unlisted := func(s *slot) bool { return s.doubt || s.single }
+	due := slices.DeleteFunc(a.watched.asks.until(a.instant(now, now)), unlisted)
+	if len(due) >= enough || slices.ContainsFunc(due, func(s *slot) bool { return s.early }) {
+		all = slices.DeleteFunc(a.watched.asks.slots(), unlisted)
 	}
-	switch {
-	case due >= enough:
-	case ripe && len(early) >= enough:
+	if len(due) >= enough {
+		return all, oldest(all, now)
+	}
+	if early := slices.DeleteFunc(slices.Clone(all), func(s *slot) bool { return !s.early }); len(early) >= enough {
 		first := oldest(early, now)
 		all = slices.DeleteFunc(all, func(s *slot) bool { return s.since.Before(first) })
-	default:
-		all = slices.DeleteFunc(slices.Clone(a.overdue), func(s *slot) bool {
-			return s.polling || s.single || a.watched[s] || a.slots[s.key] != s || s.poll.After(now)
-		})
-		if len(all) < enough {
-			return nil, now
-		}
+		return all, oldest(all, now)
+	}
+	all = slices.DeleteFunc(a.others.asks.until(a.instant(a.gone, now)), unlisted)
+	if len(all) < enough {
+		return nil, now
 	}
 	return all, oldest(all, now)
 }
@@ -160,6 +143,7 @@ func (a *account) survey(ctx context.Context, all []*slot, since time.Time) {
 				s.poll = now
 			}
 		}
+		s.sort()
 	}
 	if err != nil { // what it did not show is asked for by itself meanwhile
 		a.nextList = now.Add(time.Minute)
@@ -254,9 +238,6 @@ func (ln *lane) retell(ctx context.Context, emerged []Intent) {
 // which stood still meanwhile, may have written a conversation down and
 // acknowledged its message.
 func (ln *lane) relook(ctx context.Context, started []string) {
-	if len(started) == 0 {
-		return
-	}
 	select {
 	case <-ctx.Done():
 		return
@@ -335,6 +316,7 @@ func (s *slot) learned(conv Conversation, began, now time.Time) (told []chan<- e
 	case s.rung.After(began): // said while the answer was under way
 		s.next(now)
 		s.poll = now
+		s.sort()
 		return nil
 	default:
 		s.denied(now)

@@ -187,16 +187,21 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.open(ctx)
 	var loops sync.WaitGroup
-	loops.Go(func() { e.watchClock(ctx) })
 	for _, a := range e.accounts {
-		loops.Go(func() { a.run(ctx) })
-		loops.Go(func() { a.sweep(ctx) })
 		for _, ln := range a.lanes {
 			if ln.cfg.Dry {
 				ln.lg.Warn().Msg("dry run: events are taken and nothing is sent (send: false)")
 			}
 			loops.Go(func() { ln.run(ctx) })
 		}
+	}
+	for i, a := range e.accounts {
+		if i > 0 {
+			loops.Go(func() { a.run(ctx) })
+		}
+	}
+	if len(e.accounts) > 0 {
+		e.accounts[0].run(ctx) // as a rule there is one, and this goroutine has nothing else to do
 	}
 	loops.Wait()
 	e.shut()

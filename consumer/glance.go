@@ -32,6 +32,7 @@ func (a *account) glance(ctx context.Context, now time.Time) (next time.Time) {
 		}
 		a.polling++
 		s.polling = true
+		s.sort()
 		id := s.conversation
 		a.e.work.Go(func() { a.inquire(ctx, s, id) })
 	}
@@ -51,17 +52,7 @@ func (p *pool) wanted() bool {
 
 // likeliest is the live conversation of which nothing was heard for longest: it is
 // the one whose end is likeliest, and to be told. The caller holds account.mu.
-func (p *pool) likeliest() (best *slot) {
-	for s := range p.a.watched {
-		if s.pool != p || s.conversation == "" || s.doubt || s.polling {
-			continue
-		}
-		if best == nil || s.asked.Before(best.asked) {
-			best = s
-		}
-	}
-	return best
-}
+func (p *pool) likeliest() *slot { return p.calls.first() }
 
 // hush puts the next GET off after one of which nothing was learned: a provider in
 // trouble is asked less and less. The caller holds mu.

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"cmp"
+	"crypto/sha1" //nolint:gosec // what UUIDs of version 5 are made of
 	"maps"
 	"slices"
 	"strconv"
@@ -153,7 +154,7 @@ var namespace = uuid.MustParse("5f2f6e0e-5f3a-5d0b-9c53-1d8a2f8e7b11")
 // Key returns the intent's key for the event with this source and id in lane:
 // the same event has the same key for ever.
 func Key(lane, source, id string) string {
-	return uuid.NewSHA1(namespace, []byte(lane+"\n"+source+"\n"+id)).String()
+	return derivedKey(lane, source, id)
 }
 
 // PlaceKey returns the intent's key for an event that cannot be read, in lane: it
@@ -162,14 +163,22 @@ func PlaceKey(lane string, o Origin) string {
 	return Key(lane, "stream:"+o.Stream+"@"+strconv.FormatInt(o.StreamAge.UnixNano(), 10), strconv.FormatUint(o.Sequence, 10))
 }
 
-// derivedKey returns a key that belongs to an intent's key, such as an
-// outcome's id.
-func derivedKey(key string, parts ...string) string {
-	b := []byte(key)
-	for _, p := range parts {
-		b = append(append(b, '\n'), p...)
+// derivedKey returns the UUID of version 5 that lines have as a name in Weir's
+// namespace. If the first one is an intent's key it belongs to that, such as an
+// outcome's id. It is uuid.NewSHA1, but for what that allocates.
+func derivedKey(lines ...string) string {
+	var room [256]byte
+	b := append(room[:0], namespace[:]...)
+	for i, line := range lines {
+		if i > 0 {
+			b = append(b, '\n')
+		}
+		b = append(b, line...)
 	}
-	return uuid.NewSHA1(namespace, b).String()
+	sum := sha1.Sum(b) //nolint:gosec // it keeps no secret
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0F|0x50, id[8]&0x3F|0x80
+	return id.String()
 }
 
 // Settled reports whether nothing more will happen to the intent by itself.

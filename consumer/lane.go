@@ -302,6 +302,9 @@ func (ln *lane) giveBack(m Message, delay time.Duration, recallable bool) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	if recallable && len(ln.delayed) < 10_000 {
+		if b, ok := m.(*beating); ok {
+			m = b.Message // the wrappers of a batch are one piece of memory
+		}
 		ln.delayed[placeOf(m)] = delayed{msg: m, due: time.Now().Add(delay)}
 	}
 }

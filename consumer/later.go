@@ -45,18 +45,12 @@ const (
 )
 
 // sweep restores postponed events that did not come at their time, and finds the
-// conversations that nobody here asks for, and tells what is still to be told, at once and then every hour, until ctx
-// ends.
+// conversations that nobody here asks for, and tells what is still to be told. It is
+// done at once and then every hour.
 func (a *account) sweep(ctx context.Context) {
-	for ctx.Err() == nil {
-		for _, ln := range a.lanes {
-			if err := ln.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-				ln.lg.Warn().Err(err).Msg("sweep")
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(sweepEvery):
+	for _, ln := range a.lanes {
+		if err := ln.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			ln.lg.Warn().Err(err).Msg("sweep")
 		}
 	}
 }

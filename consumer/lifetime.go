@@ -36,7 +36,16 @@ type lifetime struct {
 	schema.Lifetime           // by its own word
 	born            time.Time // since when it counts as published; zero: not known
 	until           time.Time // from then on it is over; zero: never
-	why             string    // for a person, if it is over
+
+	fresh time.Duration // until is so long after it was published or could be sent; 0: it is the event's own expirytime
+}
+
+// why says to a person why it is over.
+func (l lifetime) why() string {
+	if l.fresh == 0 {
+		return "The event expired at " + instant(l.until) + ", its expirytime."
+	}
+	return fmt.Sprintf("The event expired at %s: its lane sends nothing that has waited for longer than %v.", instant(l.until), l.fresh)
 }
 
 // lifetime returns when an event may be sent. The error is the refusal of one that
@@ -47,14 +56,11 @@ func (ln *lane) lifetime(ev event.Event, in Intent, o Origin, replay *Replay) (l
 	if err != nil {
 		return lifetime{born: life.born}, err
 	}
-	if !told.Expires.IsZero() {
-		life.why = "The event expired at " + instant(told.Expires) + ", its expirytime."
-	}
 	if ln.cfg.Fresh == 0 || life.born.IsZero() {
 		return life, nil
 	}
 	if end := later(life.born, told.NotBefore).Add(ln.cfg.Fresh); life.until.IsZero() || end.Before(life.until) {
-		life.until, life.why = end, fmt.Sprintf("The event expired at %s: its lane sends nothing that has waited for longer than %v.", instant(end), ln.cfg.Fresh)
+		life.until, life.fresh = end, ln.cfg.Fresh
 	}
 	return life, nil
 }
@@ -92,7 +98,7 @@ func (ln *lane) alive(l lifetime) (ruling Ruling, unsure error) {
 	}
 	switch {
 	case over:
-		return Ruling{Verdict: contactExpired, Reason: l.why}, nil
+		return Ruling{Verdict: contactExpired, Reason: l.why()}, nil
 	case !l.until.IsZero() && !l.NotBefore.Before(l.until):
 		return Ruling{Verdict: contactExpired, Reason: "The event expires at " + instant(l.until) + " and must not be sent before " + instant(l.NotBefore) + "."}, nil
 	case first.Before(l.NotBefore):
@@ -109,5 +115,5 @@ func (l lifetime) within(r Ruling) Ruling {
 		return r
 	}
 	return Ruling{Verdict: contactExpired, Reason: fmt.Sprintf(
-		"Its person may not be contacted before %s (%s), and by then the event is over. %s", instant(r.Until), r.Reason, l.why)}
+		"Its person may not be contacted before %s (%s), and by then the event is over. %s", instant(r.Until), r.Reason, l.why())}
 }

@@ -415,6 +415,7 @@ func (p *process) Load(_ context.Context, lane, key string) (consumer.Intent, ui
 }
 
 func (p *process) Store(_ context.Context, in consumer.Intent, revision uint64) (uint64, error) {
+	p.sorted()
 	var slow time.Duration
 	p.w.do(func() { slow = p.w.slowStore })
 	defer time.Sleep(slow) // without the lock
@@ -599,6 +600,7 @@ func (p *process) Prepare(request map[string]any) (consumer.Request, error) {
 }
 
 func (p *process) Create(_ context.Context, b consumer.Batch) consumer.Answer {
+	p.sorted()
 	p.stand()
 	began := time.Now()
 	if err := b.Permit(); err != nil {
@@ -716,6 +718,7 @@ func always(v consumer.Verdict, reason string, status int) func(*world, consumer
 }
 
 func (p *process) Conversation(_ context.Context, id string) (consumer.Conversation, error) {
+	p.sorted()
 	p.stand()
 	defer p.stand()
 	before, after := 50*time.Millisecond, time.Duration(0)
@@ -751,10 +754,18 @@ func (p *process) Conversation(_ context.Context, id string) (consumer.Conversat
 	return conv, nil
 }
 
+// sorted holds the orders of the engine's slots against the slots.
+func (p *process) sorted() {
+	if err := p.engine.Sorted(); err != nil {
+		panic(err)
+	}
+}
+
 // lister is a process whose provider has a list.
 type lister struct{ *process }
 
 func (p lister) Conversations(context.Context, time.Time) ([]consumer.Conversation, error) {
+	p.sorted()
 	time.Sleep(50 * time.Millisecond)
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()

@@ -111,11 +111,11 @@ func outcome(in Intent, s State, facts *ending) (kind string, ev event.Event) {
 		data.Redial = facts.redial
 	}
 	ev = event.New(event.CloudEventsVersionV1)
-	parts := []string{OutcomePrefix + kind, strconv.Itoa(in.Claims)}
+	parts := []string{in.Key, OutcomePrefix + kind, strconv.Itoa(in.Claims)}
 	if s == Dead {
 		parts = append(parts, strconv.Itoa(in.N)) // refused again without a claim
 	}
-	ev.SetID(derivedKey(in.Key, parts...))
+	ev.SetID(derivedKey(parts...))
 	ev.SetType(OutcomePrefix + kind)
 	ev.SetSource("/weir/" + in.Lane)
 	if in.ID != "" {

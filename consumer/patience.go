@@ -46,6 +46,7 @@ func (s *slot) next(now time.Time) {
 		wait *= 20
 	}
 	s.poll = now.Add(wait)
+	s.sort()
 }
 
 // leisure is the longest that a call whose slot is seen to come free is not asked
@@ -85,16 +86,11 @@ const (
 // likely is when a seventh of the calls that got as old as age had ended. The
 // caller holds mu.
 func (a *account) likely(age, wait time.Duration) time.Duration {
-	var longer []time.Duration
-	for _, length := range a.lengths {
-		if length > age {
-			longer = append(longer, length)
-		}
-	}
+	i, _ := slices.BinarySearch(a.ranked, age+1)
+	longer := a.ranked[i:]
 	if len(longer) < fewest {
 		return wait
 	}
-	slices.Sort(longer)
 	return min(max(longer[len(longer)/7]-age, wait/4), 2*wait)
 }
 
@@ -138,7 +134,11 @@ func (a *account) measured(c Conversation) {
 	a.seen = min(a.seen+1, meanMemory)
 	a.shown += time.Duration(float64(length-a.shown) / a.seen)
 	if len(a.lengths) == mostLengths {
+		i, _ := slices.BinarySearch(a.ranked, a.lengths[0])
+		a.ranked = slices.Delete(a.ranked, i, i+1)
 		a.lengths = a.lengths[1:]
 	}
 	a.lengths = append(a.lengths, length)
+	i, _ := slices.BinarySearch(a.ranked, length)
+	a.ranked = slices.Insert(a.ranked, i, length)
 }

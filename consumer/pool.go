@@ -18,6 +18,7 @@ type pool struct {
 	window  int               // how many of them there may be: 1 at first and after a doubt, one more with each request that creates
 	careful bool              // after a doubt, until a conversation is created: one item at a time
 	waiters []*waiter         // lanes that want slots
+	calls   order             // its live conversations that can be asked for, by when they were asked for last
 	clock   float64           // virtual time of the fair shares: the pass of the last lane served
 	passes  map[*lane]float64 // share of the slots that each lane used, in that time
 }

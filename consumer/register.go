@@ -46,11 +46,10 @@ func (ln *lane) admitted(ctx context.Context, group []*candidate, g *grant) []*c
 		ln.letGo(g, group, 5*time.Second)
 		return nil
 	}
-	kept := make([]*candidate, 0, len(group))
-	for i, c := range group {
+	return keep(group, func(i int, c *candidate) bool {
 		switch ruling := rulings[i]; ruling.Verdict {
 		case ContactNow:
-			kept = append(kept, c)
+			return true
 		case ContactNever:
 			g.release(1)
 			ln.withhold(ctx, c, ruling)
@@ -59,8 +58,8 @@ func (ln *lane) admitted(ctx context.Context, group []*candidate, g *grant) []*c
 			ln.tellWait(c.intent, CausePerson, ruling.Rule, ruling.Reason, ruling.Until)
 			ln.letGo(g, []*candidate{c}, max(time.Until(ruling.Until), time.Second))
 		}
-	}
-	return kept
+		return false
+	})
 }
 
 // consult asks the register of a group.

@@ -83,6 +83,7 @@ func (a *account) ring(ln *lane, r Report, now time.Time) <-chan error {
 	if first || s.poll.After(now) {
 		if at, ok := ln.budget.draw(a, now); ok {
 			s.poll = earlier(s.poll, at)
+			s.sort()
 		}
 	}
 	a.wake()
@@ -99,23 +100,25 @@ const proof = 90 * time.Second
 func (a *account) gather(s *slot, now time.Time) {
 	s.poll = now.Add(proof)
 	early := 0
-	for other := range a.watched {
-		if other.early {
+	for _, other := range a.watched.ends.turns {
+		if other.s.early {
 			early++
 		}
 	}
 	if early >= a.limit() {
 		s.poll = now
 	}
+	s.sort()
 	a.wake()
 }
 
 // prove has what webhooks told confirmed now, for something speaks against it. The
 // caller holds mu.
 func (a *account) prove(now time.Time) {
-	for s := range a.watched {
+	for _, s := range a.watched.ends.slots() {
 		if s.early {
 			s.poll = earlier(s.poll, now)
+			s.sort()
 		}
 	}
 }
@@ -144,7 +147,7 @@ func (s *slot) denied(now time.Time) {
 	s.rung = time.Time{}
 	s.ln.trusted = false
 	s.ln.count(func(c *HookCounts) { c.Denied++ })
-	if s.early && s.pool.counted && s.until.After(now) {
+	if s.early && !s.held && s.pool.counted && s.until.After(now) {
 		s.held = true
 		s.pool.limiter.Occupy(1)
 	}

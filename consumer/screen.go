@@ -70,6 +70,9 @@ func dialled(rules Contact, p Provider, request map[string]any) (map[string]any,
 	if err != nil {
 		return nil, err
 	}
+	if number == text {
+		return request, nil
+	}
 	request = maps.Clone(request)
 	request[field] = number
 	return request, nil

@@ -38,6 +38,9 @@ type slot struct {
 	rung  time.Time      // when a webhook said last that it is over; zero if none did
 	early bool           // the slot was freed by that word, which the provider has not confirmed
 	told  []chan<- error // each buffered: who waits for what the provider says
+
+	shelf          *shelf // nil: it is not in the books
+	end, ask, call turn   // in shelf.ends, shelf.asks and pool.calls: see sort
 }
 
 // keyOf names the slot of an intent's attempt.
@@ -107,6 +110,7 @@ func (a *account) adoptOthers(ln *lane, in Intent, attempts map[int]time.Time, n
 		}
 		s := a.occupy(ln, key, in.Channel, a.e.anchor(claimed.Add(lag), now))
 		s.conversation, s.poll = id, now
+		s.sort()
 	}
 }
 
@@ -161,56 +165,56 @@ const lateEnds = 24 * time.Hour
 // expire frees the slots whose time is up, forgets those that nothing more will
 // be heard of, and returns when it has to be called again.
 func (a *account) expire(now time.Time) time.Time {
-	next := now.Add(time.Second)
-	for s := range a.watched {
+	for _, s := range a.watched.ends.until(a.instant(now, now)) {
 		if s.held && !s.until.After(now) {
 			s.free()
 		}
-		if s.held {
-			next = earlier(next, s.until)
-		} else {
+		a.tidy(s, now)
+	}
+	if now.Sub(a.gone) >= time.Second {
+		a.gone = now
+		for _, s := range a.others.ends.until(a.instant(now, now)) {
 			a.tidy(s, now)
 		}
 	}
-	if now.Sub(a.gone) < time.Second {
-		return next
-	}
-	a.gone, a.overdue = now, a.overdue[:0]
-	for _, s := range a.slots {
-		if !a.watched[s] && !a.tidy(s, now) && !s.polling && !s.poll.After(now) {
-			a.overdue = append(a.overdue, s)
-		}
+	next := now.Add(time.Second)
+	if ends := a.watched.ends.turns; len(ends) > 0 {
+		next = earlier(next, a.moment(ends[0].at, now))
 	}
 	return next
 }
 
-// tidy forgets a slot that is not held if nothing more will be heard of it, and
-// reports whether it did.
-func (a *account) tidy(s *slot, now time.Time) bool {
-	if s.polling || s.conversation != "" && now.Sub(s.until) <= lateEnds {
-		return false
+// tidy forgets a slot that is not held if nothing more will be heard of it.
+func (a *account) tidy(s *slot, now time.Time) {
+	if !s.held && !s.polling && (s.conversation == "" || now.Sub(s.until) > lateEnds) {
+		a.drop(s)
+		return
 	}
-	a.drop(s)
-	return true
+	s.sort() // the time of day may have been set
 }
 
 // drop takes a slot out of the books. The caller holds mu.
 func (a *account) drop(s *slot) {
 	s.free()
-	delete(a.watched, s)
 	if a.slots[s.key] == s {
 		delete(a.slots, s.key)
 	}
+	s.shelf = nil
+	s.sort()
 }
 
 // file puts a slot among those that are watched, or among the others. The caller
 // holds mu.
 func (a *account) file(s *slot) {
-	if s.held || s.doubt || s.early {
-		a.watched[s] = true
-	} else {
-		delete(a.watched, s)
+	switch {
+	case s.held || s.doubt || s.early:
+		s.shelf = &a.watched
+	case a.slots[s.key] == s:
+		s.shelf = &a.others
+	default:
+		s.shelf = nil
 	}
+	s.sort()
 }
 
 // free gives a slot back to its pool, once. The caller holds mu.
@@ -230,9 +234,13 @@ func (a *account) enter(ln *lane, p *pool, key slotKey, claimed time.Time, held 
 		ln: ln, pool: p, key: key, held: held, since: claimed, until: a.latest(claimed),
 		asked: time.Now(),
 	}
+	s.end.s, s.ask.s, s.call.s = s, s, s
 	s.poll = s.asked.Add(s.patience(s.asked, a.firstLook(), a.mean()))
 	a.slots[key] = s
 	a.file(s)
+	if len(a.slots) == 1 { // it may have rested
+		a.wake()
+	}
 	return s
 }
 

@@ -127,19 +127,29 @@ func (c *Clock) trusted(now time.Time, names ...string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, name := range append([]string{BrokerClock}, names...) {
-		s, ok := c.newest[name]
-		if !ok || now.Sub(s.Received) > sampleGood {
-			if name == BrokerClock {
-				return errUncompared
-			}
-			continue
-		}
-		if off := certain(s.at(now)); off.Abs() > Tolerance {
-			return fmt.Errorf("this machine's clock is %s", Apart(off, name))
+	known, err := c.agrees(now, BrokerClock)
+	if !known {
+		return errUncompared
+	}
+	for _, name := range names {
+		if err == nil {
+			_, err = c.agrees(now, name)
 		}
 	}
-	return nil
+	return err
+}
+
+// agrees returns what is wrong between this host's clock and one with this name, and
+// whether anything is known of that. The caller holds mu.
+func (c *Clock) agrees(now time.Time, name string) (known bool, wrong error) {
+	s, ok := c.newest[name]
+	if !ok || now.Sub(s.Received) > sampleGood {
+		return false, nil
+	}
+	if off := certain(s.at(now)); off.Abs() > Tolerance {
+		return true, fmt.Errorf("this machine's clock is %s", Apart(off, name))
+	}
+	return true, nil
 }
 
 // Offset returns how far this host's clock is ahead of the one with this name, as

@@ -14,7 +14,7 @@ import (
 // while the clocks differ.
 
 // clock names the clock of the account's provider.
-func (a *account) clock() string { return "account " + a.cfg.Name }
+func (a *account) clock() string { return a.clockName }
 
 // compare enters the date of an answer of the provider.
 func (a *account) compare(header map[string][]string, sent, received time.Time) {
@@ -132,30 +132,20 @@ const (
 	askEvery   = time.Minute
 )
 
-// watchClock says when the time of day cannot be relied on, and when it can be
-// again, until ctx ends.
-func (e *Engine) watchClock(ctx context.Context) {
-	doubted, asked := make(map[*account]bool), make(map[*account]time.Time)
-	for e.cfg.Clock != nil {
-		for _, a := range e.accounts {
-			err := e.cfg.Clock.Trusted(a.clock())
-			switch {
-			case err != nil && !doubted[a]:
-				a.lg.Error().Err(err).Msg("what depends on the time of day waits")
-			case err == nil && doubted[a]:
-				a.lg.Info().Msg("the clocks agree again")
-			}
-			doubted[a] = err != nil
-			if now := time.Now(); err != nil && e.cfg.Clock.Trusted() == nil && now.Sub(asked[a]) >= askEvery {
-				asked[a] = now
-				e.work.Go(func() { a.askTime(ctx) })
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(clockEvery):
-		}
+// lookAtClock says when the time of day cannot be relied on, and when it can be again.
+// It is for run.
+func (a *account) lookAtClock(ctx context.Context) {
+	err := a.e.cfg.Clock.Trusted(a.clock())
+	switch {
+	case err != nil && !a.doubted:
+		a.lg.Error().Err(err).Msg("what depends on the time of day waits")
+	case err == nil && a.doubted:
+		a.lg.Info().Msg("the clocks agree again")
+	}
+	a.doubted = err != nil
+	if now := time.Now(); err != nil && a.e.cfg.Clock.Trusted() == nil && now.Sub(a.asked) >= askEvery {
+		a.asked = now
+		a.e.work.Go(func() { a.askTime(ctx) })
 	}
 }
 

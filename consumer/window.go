@@ -58,15 +58,13 @@ func (ln *lane) untimely(c *candidate) error {
 // inTime returns the candidates that may be sent now. The others are given back,
 // to be judged from the start.
 func (ln *lane) inTime(group []*candidate, g *grant) []*candidate {
-	kept := make([]*candidate, 0, len(group))
-	for _, c := range group {
+	return keep(group, func(_ int, c *candidate) bool {
 		if ln.untimely(c) == nil {
-			kept = append(kept, c)
-		} else {
-			ln.letGo(g, []*candidate{c}, time.Second)
+			return true
 		}
-	}
-	return kept
+		ln.letGo(g, []*candidate{c}, time.Second)
+		return false
+	})
 }
 
 // putOff makes an event wait for the time that a ruling names.

@@ -62,13 +62,36 @@ func checkText(name, value string) *Refusal {
 	return nil
 }
 
-// setAttribute puts one attribute into e. The value is a string, or for an
-// extension also a bool or an int32.
-func setAttribute(e *event.Event, name string, value any) *Refusal {
+// attribute is one attribute of an event: a text, or else the bool or int32 that an
+// extension may be.
+type attribute struct {
+	name  string
+	text  string
+	other any // nil: it is a text
+}
+
+func attributeOf(name string, value any) attribute {
+	if text, ok := value.(string); ok {
+		return attribute{name: name, text: text}
+	}
+	return attribute{name: name, other: value}
+}
+
+// attributesOf returns the attributes that have these values by their names.
+func attributesOf(values map[string]any) []attribute {
+	all := make([]attribute, 0, len(values))
+	for name, value := range values {
+		all = append(all, attributeOf(name, value))
+	}
+	return all
+}
+
+// setAttribute puts one attribute into e.
+func setAttribute(e *event.Event, a *attribute) *Refusal {
+	name, text, isText := a.name, a.text, a.other == nil
 	if r := checkName(name); r != nil {
 		return r
 	}
-	text, isText := value.(string)
 	if isText {
 		if r := checkText(name, text); r != nil {
 			return r
@@ -83,6 +106,10 @@ func setAttribute(e *event.Event, name string, value any) *Refusal {
 		}
 		return setStandard(e, name, text)
 	default:
+		value := a.other
+		if isText {
+			value = text
+		}
 		if err := e.Context.SetExtension(name, value); err != nil {
 			return refuse(ClassUndecodable, name, "The event's %s cannot be read: it must be text, true, false or a whole number.", name)
 		}

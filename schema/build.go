@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -13,20 +14,22 @@ import (
 // extensions name some thirty.
 const maxAttributes = 256
 
-// build makes the event of these attributes and data: the one place where an
-// event comes into being, in either mode and either direction.
-func build(attributes map[string]any, data []byte) (event.Event, *Refusal) {
+// build makes the event of these attributes, each of another name, and data: the one
+// place where an event comes into being, in either mode and either direction. It
+// sorts the attributes: the same event is refused for the same one.
+func build(attributes []attribute, data []byte) (event.Event, *Refusal) {
 	if len(attributes) > maxAttributes {
 		return event.Event{}, refuse(ClassTooLarge, "", "The event has %d attributes; at most %d are accepted. What is to be said of the lead belongs into its data.", len(attributes), maxAttributes)
 	}
 	e := event.New()
-	for _, name := range sortedNames(attributes) {
-		if r := setAttribute(&e, name, attributes[name]); r != nil {
+	slices.SortFunc(attributes, func(a, b attribute) int { return strings.Compare(a.name, b.name) })
+	for i := range attributes {
+		if r := setAttribute(&e, &attributes[i]); r != nil {
 			return event.Event{}, r
 		}
 	}
-	for _, name := range []string{"id", "source", "type"} {
-		if _, ok := attributes[name]; !ok {
+	for _, name := range [...]string{"id", "source", "type"} {
+		if !slices.ContainsFunc(attributes, func(a attribute) bool { return a.name == name }) {
 			return event.Event{}, refuse(ClassUndecodable, name, "The event has no %s.", name)
 		}
 	}

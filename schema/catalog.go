@@ -53,18 +53,18 @@ func NewCatalog() *Catalog {
 func (c *Catalog) Types() []string { return slices.Sorted(maps.Keys(c.schemas)) }
 
 // Covers reports whether there is a schema for an event type.
-func (c *Catalog) Covers(eventType string) bool { return len(c.of(eventType)) > 0 }
+func (c *Catalog) Covers(eventType string) bool { return c.of(eventType) != schemas{} }
 
-// of returns the schemas that hold for a type: the built-in one, and the first of
-// the user's whose pattern matches.
-func (c *Catalog) of(eventType string) []*jsonschema.Schema {
-	var all []*jsonschema.Schema
-	if s, ok := c.schemas[eventType]; ok {
-		all = append(all, s)
-	}
+// schemas are those that hold for a type: the built-in one, and the first of the
+// user's whose pattern matches; nil where there is none.
+type schemas [2]*jsonschema.Schema
+
+func (c *Catalog) of(eventType string) schemas {
+	all := schemas{c.schemas[eventType]}
 	for _, own := range c.own {
 		if matchType(own.pattern, eventType) {
-			return append(all, own.schema)
+			all[1] = own.schema
+			break
 		}
 	}
 	return all
@@ -80,7 +80,7 @@ func (c *Catalog) Check(e event.Event) error { return NewReading(e).Check(c) }
 func (r *Reading) Check(c *Catalog) error {
 	e := r.Event
 	all := c.of(e.Type())
-	if len(all) == 0 {
+	if all == (schemas{}) {
 		return nil
 	}
 	if len(e.Data()) == 0 {
@@ -95,6 +95,9 @@ func (r *Reading) Check(c *Catalog) error {
 	}
 	var faults []fault
 	for _, s := range all {
+		if s == nil {
+			continue
+		}
 		if err := s.Validate(v); err != nil {
 			faults = append(faults, faultsOf(err)...)
 		}
@@ -107,8 +110,10 @@ func (r *Reading) Check(c *Catalog) error {
 
 // noun is what a person calls an event of this type.
 func noun(eventType string) string {
-	if slices.Contains(strings.Split(eventType, "."), "lead") {
-		return "lead"
+	for part := range strings.SplitSeq(eventType, ".") {
+		if part == "lead" {
+			return "lead"
+		}
 	}
 	return "event"
 }

@@ -28,12 +28,20 @@ func Decode(header map[string][]string, body []byte, limit int) (event.Event, er
 
 // DecodeReading is Decode of an event that is looked at several times. Beside an
 // error the event is empty.
-func DecodeReading(header map[string][]string, body []byte, limit int) (reading *Reading, err error) {
-	reading = &Reading{}
+func DecodeReading(header map[string][]string, body []byte, limit int) (*Reading, error) {
+	r, err := decodeSafely(header, body, limit)
+	if err != nil {
+		return &Reading{}, err
+	}
+	return r, nil
+}
+
+// decodeSafely is decode, whatever it does.
+func decodeSafely(header map[string][]string, body []byte, limit int) (r *Reading, err error) {
 	defer recovered(&err)
 	r, refusal := decode(header, body, limit)
 	if refusal != nil {
-		return reading, refusal
+		return nil, refusal
 	}
 	return r, nil
 }
@@ -94,13 +102,14 @@ func checkFormat(media string) *Refusal {
 // decodeUnmarked reads a message whose headers do not say that it is an event:
 // structured, if its body says so.
 func decodeUnmarked(h headers, body []byte) (*Reading, *Refusal) {
-	if r := decodePlain(trimBOM(body)); r != nil {
+	body = trimJSON(trimBOM(body))
+	if r := decodePlain(body); r != nil {
 		return r, nil
 	}
 	var probe map[string]json.RawMessage
-	isObject := json.Unmarshal(trimBOM(body), &probe) == nil
+	isObject := json.Unmarshal(body, &probe) == nil
 	if _, ok := probe["specversion"]; isObject && ok {
-		return decodeStructured(body)
+		return decodeThorough(body)
 	}
 	for name := range h {
 		if strings.HasPrefix(name, prefix) {
@@ -121,10 +130,9 @@ func decodeStructured(body []byte) (*Reading, *Refusal) {
 }
 
 // decodeThorough says what is wrong with a structured event, and reads what has an
-// unusual form. It does not use the
-// SDK's reader, which takes the last of two equal names, makes extension names
-// lower-case, fails on null and, in the released versions, crashes on some
-// events of version 0.3.
+// unusual form. It does not use the SDK's reader, which takes the last of two equal
+// names, makes extension names lower-case, fails on null and, in the released
+// versions, crashes on some events of version 0.3.
 func decodeThorough(body []byte) (*Reading, *Refusal) {
 	if _, err := parseJSON(body, maxDepth+1); err != nil { // its data alone may be maxDepth deep
 		return nil, refuse(ClassUndecodable, "", "The event cannot be read as JSON: %s.", err)
@@ -151,7 +159,7 @@ func decodeThorough(body []byte) (*Reading, *Refusal) {
 	if r != nil {
 		return nil, r
 	}
-	return reading(build(attributes, data))
+	return reading(build(attributesOf(attributes), data))
 }
 
 // decodePlain reads a structured event in which nothing is wrong or unusual; nil if
@@ -160,29 +168,36 @@ func decodePlain(body []byte) *Reading {
 	if !utf8.Valid(body) {
 		return nil
 	}
-	members, ok := scanMembers(string(body), maxDepth)
+	var room [12]jsonMember // of most events it is enough
+	members, ok := scanMembers(room[:0], string(body), maxDepth)
 	if !ok {
 		return nil
 	}
-	attributes := make(map[string]any, len(members))
+	var roomToo [len(room)]attribute
+	attributes := roomToo[:0]
 	var data jsonMember
-	for _, m := range members {
-		switch {
+	version, kind := "", ""
+	for i := range members {
+		switch m := &members[i]; {
 		case m.name == "data":
-			data = m
-		case m.value == nil: // null
+			data = *m
+		case !m.isText && m.other == nil: // null
 		case m.name == "data_base64":
 			return nil
 		default:
-			value, refusal := m.attribute(len(body))
+			a, refusal := m.attribute(len(body))
 			if refusal != nil {
 				return nil
 			}
-			attributes[m.name] = value
+			switch attributes = append(attributes, a); a.name {
+			case "specversion":
+				version = a.text
+			case "datacontenttype":
+				kind = a.text
+			}
 		}
 	}
-	kind, _ := attributes["datacontenttype"].(string)
-	if attributes["specversion"] != event.CloudEventsVersionV1 || !isJSON(kind) {
+	if version != event.CloudEventsVersionV1 || !isJSON(kind) {
 		return nil
 	}
 	e, refusal := build(attributes, nil)
@@ -192,7 +207,7 @@ func decodePlain(body []byte) *Reading {
 	r := NewReading(e)
 	if data.raw != "" {
 		r.DataEncoded = []byte(data.raw)
-		r.parsed, r.value = true, data.value
+		r.parsed, r.value = true, data.value()
 	}
 	return r
 }

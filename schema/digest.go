@@ -22,7 +22,7 @@ func Digest(e event.Event) string { return NewReading(e).Digest() }
 // Digest is the function Digest of the event.
 func (r *Reading) Digest() string {
 	b := make([]byte, 0, len(r.Type())+len(r.Data())+64)
-	b = append(appendScalar(b, r.Type()), '\n')
+	b = append(appendText(b, r.Type()), '\n')
 	b = appendData(b, r)
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -45,11 +45,12 @@ func appendCanonical(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case map[string]any:
 		b = append(b, '{')
-		for i, name := range sortedNames(v) {
+		var room [16]string // of most objects it is enough
+		for i, name := range appendNames(room[:0], v) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = append(appendScalar(b, name), ':')
+			b = append(appendText(b, name), ':')
 			b = appendCanonical(b, v[name])
 		}
 		return append(b, '}')

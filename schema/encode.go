@@ -62,7 +62,7 @@ func canonical(e event.Event) (event.Event, error) {
 		}
 		attributes[name] = v
 	}
-	out, refusal := build(attributes, slices.Clone(e.Data()))
+	out, refusal := build(attributesOf(attributes), slices.Clone(e.Data()))
 	if refusal != nil {
 		return e, refusal
 	}
@@ -108,7 +108,7 @@ func marshal(e event.Event) []byte {
 	attributes := texts(e)
 	maps.Copy(attributes, e.Extensions())
 	b := []byte(`{"specversion":"1.0"`)
-	for _, name := range sortedNames(attributes) {
+	for _, name := range appendNames(nil, attributes) {
 		b = appendMember(b, name, attributes[name])
 	}
 	data := e.Data()
@@ -125,7 +125,7 @@ func marshal(e event.Event) []byte {
 }
 
 func appendMember(b []byte, name string, value any) []byte {
-	b = append(appendScalar(append(b, ','), name), ':')
+	b = append(appendText(append(b, ','), name), ':')
 	return appendScalar(b, value)
 }
 

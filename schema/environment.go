@@ -2,12 +2,12 @@ package schema
 
 import (
 	"encoding/json"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	exprtypes "github.com/expr-lang/expr/types"
 )
 
@@ -35,10 +35,14 @@ var names = func() exprtypes.Map {
 	return m
 }()
 
-// environment is one event as its expressions see it.
+// environment is one event as its expressions see it. A value is made when it is read
+// first: most expressions read one or two names of thirty.
 type environment struct {
-	values map[string]any
-	noun   string
+	event      event.Event
+	data       any
+	extensions map[string]any // nil: not made yet
+	values     map[string]any // those that were read, by name
+	noun       string
 }
 
 func newEnvironment(r *Reading) (*environment, *Refusal) {
@@ -46,24 +50,51 @@ func newEnvironment(r *Reading) (*environment, *Refusal) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	e := r.Event
-	values := make(map[string]any, len(names))
-	for name := range names {
-		values[name] = nil
+	return &environment{event: r.Event, data: data, values: make(map[string]any), noun: noun(r.Type())}, nil
+}
+
+// need makes the values of names.
+func (env *environment) need(names []string) {
+	for _, name := range names {
+		if _, made := env.values[name]; !made {
+			env.values[name] = env.make(name)
+		}
 	}
-	extensions := map[string]any{}
-	for name, v := range e.Extensions() {
-		extensions[name] = extensionValue(v)
+}
+
+// make returns the value of one of the names; nil if the event has none.
+func (env *environment) make(name string) any {
+	switch name {
+	case "data":
+		return env.data
+	case "extensions":
+		return env.all()
+	case "id":
+		return env.event.ID()
+	case "source":
+		return env.event.Source()
+	case "type":
+		return env.event.Type()
+	case "subject", "time", "dataschema", "datacontenttype":
+		return texts(env.event)[name]
+	default:
+		return env.all()[name]
 	}
-	if _, number := Redialled(e); number > 0 {
-		extensions[redialNumber] = number // which headers have as text
+}
+
+// all returns the event's extensions.
+func (env *environment) all() map[string]any {
+	if env.extensions != nil {
+		return env.extensions
 	}
-	for _, name := range extensionNames {
-		values[name] = extensions[name]
+	env.extensions = make(map[string]any)
+	for name, v := range env.event.Extensions() {
+		env.extensions[name] = extensionValue(v)
 	}
-	maps.Copy(values, texts(e))
-	values["data"], values["extensions"] = data, extensions
-	return &environment{values: values, noun: noun(e.Type())}, nil
+	if _, number := Redialled(env.event); number > 0 {
+		env.extensions[redialNumber] = number // which headers have as text
+	}
+	return env.extensions
 }
 
 // extensionValue gives integers the type that they have in data.
@@ -156,6 +187,7 @@ func hasNumbers(v any) bool {
 
 // lookup follows a plain path.
 func (env *environment) lookup(path []string) any {
+	env.need(path[:1])
 	v := env.values[path[0]]
 	for _, name := range path[1:] {
 		object, ok := v.(map[string]any)

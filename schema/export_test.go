@@ -1,8 +1,10 @@
 package schema
 
 // What is tested from outside by itself: the two readers of JSON and of events, which
-// are held together, and the writer of scalars.
+// are held together, the writer of scalars, and the patterns of Mask.
 var (
+	MaskByPatterns = mask
+
 	ScanJSON     = scanJSON
 	DecodeJSON   = decodeJSON
 	AppendScalar = appendScalar

@@ -27,6 +27,7 @@ const (
 type expression struct {
 	source  string
 	program *vm.Program
+	names   []string   // those of the event that it reads
 	paths   [][]string // the paths into the event that it reads, in its order
 	told    []string   // the same, as Choose tells them
 }
@@ -56,7 +57,7 @@ func compileExpression(source string, isCondition bool) (*expression, error) {
 	if err != nil {
 		return nil, compileError(source, err)
 	}
-	x := &expression{source: source, program: program, paths: readPaths(typed.Node())}
+	x := &expression{source: source, program: program, names: g.names, paths: readPaths(typed.Node())}
 	for _, p := range x.paths {
 		x.told = append(x.told, pathName(p))
 	}
@@ -96,7 +97,8 @@ func firstLine(s string) string {
 // guard is a visitor that refuses what could run for long or use much memory,
 // or what is not part of the language as it is documented.
 type guard struct {
-	err error
+	err   error
+	names []string // of the event that were met
 	// functions that are named but, so far, not called: the callee is visited
 	// before its call
 	uncalled []ast.Node
@@ -124,6 +126,8 @@ func (g *guard) Visit(node *ast.Node) {
 			g.err = fmt.Errorf("unknown name %s", n.Value)
 		} else if _, ok := names[n.Value]; !ok {
 			g.uncalled = append(g.uncalled, n)
+		} else if !slices.Contains(g.names, n.Value) {
+			g.names = append(g.names, n.Value)
 		}
 	case *ast.BinaryNode:
 		g.err = checkOperator(n)
@@ -297,6 +301,7 @@ var quoted = regexp.MustCompile("\"[^\"]*\"|`[^`]*`")
 // run evaluates the expression. Its value belongs to the caller; its error
 // holds nothing of the event.
 func (x *expression) run(env *environment) (any, error) {
+	env.need(x.names)
 	machine := vm.VM{MemoryBudget: maxMemory}
 	v, err := machine.Run(x.program, env.values)
 	if err == nil && weight(v, maxResult) > maxResult {

@@ -210,3 +210,28 @@ func TestRequestReasonsAreMasked(t *testing.T) {
 		}
 	}
 }
+
+// An event's values are made when an expression reads them, wherever in it their
+// names stand.
+func TestNamesAnywhere(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]any{
+		"${ id }": "1", "${ source }": "/crm", "${ type }": "lead.created", "${ subject }": "sub",
+		"${ time }": "2026-01-31T09:30:00Z", "${ weirlane }": "acme", "${ priority }": 5,
+		"${ extensions.weirlane + id }":             "acme1",
+		"${ ({'acme': subject})[weirlane] }":        "sub",
+		"${ [source, type][-1] }":                   "lead.created",
+		"${ 'abcdefg'[int(id):priority] }":          "bcde",
+		"${ !has(dataschema) ? subject : type }":    "sub",
+		"${ has(dataschema) ? subject : type }":     "lead.created",
+		"${ join([lower(type), string(id)], '/') }": "lead.created/1",
+		"${ {'a': [{'b': time}]}.a[0].b }":          "2026-01-31T09:30:00Z",
+		"${ not has(subject) or source == '/crm' }": true,
+		"${ -priority }":                            -5,
+	} {
+		got, err := compile(t, schema.RouteSource{Type: "*", Request: map[string]any{"v": source}}).Request(leadEvent(t))
+		if err != nil || !cmp.Equal(got["v"], want) {
+			t.Errorf("%s: got %v (%v), want %v", source, got["v"], err, want)
+		}
+	}
+}

@@ -53,7 +53,7 @@ func decodeBinary(h headers, body []byte) (*Reading, *Refusal) {
 	if r := checkVersionText(version); r != nil {
 		return nil, r
 	}
-	return reading(build(attributes, bytes.Clone(body)))
+	return reading(build(attributesOf(attributes), bytes.Clone(body)))
 }
 
 // headerText decodes a header's value: quotes first, then percent-encoding,

@@ -145,10 +145,20 @@ func appendScalar(b []byte, v any) []byte {
 	case bool:
 		return strconv.AppendBool(b, v)
 	case string:
-		if plainText(v) {
-			return append(append(append(b, '"'), v...), '"')
-		}
+		return appendText(b, v)
 	}
+	return appendEncoded(b, v)
+}
+
+// appendText is appendScalar of a string.
+func appendText(b []byte, s string) []byte {
+	if plainText(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
+	return appendEncoded(b, s)
+}
+
+func appendEncoded(b []byte, v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

@@ -39,6 +39,24 @@ var (
 // credential [redacted]. UUIDs and dates stay. It takes any text, also an error
 // of another program, and rather masks too much.
 func Mask(s string) string {
+	if word(s) {
+		return s
+	}
+	return mask(s)
+}
+
+// word reports whether a text is a word that no pattern of Mask is about, such as a
+// provider's status: the shortest credential has 13 characters, sk_ among them.
+func word(s string) bool {
+	for _, c := range []byte(s) {
+		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return len(s) <= 12
+}
+
+func mask(s string) string {
 	s = named.ReplaceAllString(s, "${1}"+redacted)
 	s = scheme.ReplaceAllString(s, "${1}${2}"+redacted)
 	s = userPart.ReplaceAllString(s, "${1}:"+redacted+"@")

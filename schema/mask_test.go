@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -102,4 +103,22 @@ func TestMaskAnywhere(t *testing.T) {
 			rt.Errorf("Mask(%q): got %q, want %q hidden", in, got, secret)
 		}
 	})
+}
+
+// No pattern takes anything out of what Mask leaves alone at once.
+func TestMaskLeavesWordsAlone(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 1))
+	begins := []string{"", "sk_", "pk_", "ak_", "tok_", "pat_", "whsec_", "ghp_", "xoxb_", "github_pat_", "AKIA", "SA", "eyJ", "token", "secret_", "bearer", "api_key"}
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	for range 20_000 {
+		b := []byte(begins[r.IntN(len(begins))])
+		for range r.IntN(14) {
+			b = append(b, letters[r.IntN(len(letters))])
+		}
+		s := string(b)
+		if got, want := schema.Mask(s), schema.MaskByPatterns(s); got != want {
+			t.Fatalf("%s: got %s, want %s", s, got, want)
+		}
+	}
 }

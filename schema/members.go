@@ -4,30 +4,45 @@ import "strings"
 
 // jsonMember is a member of an object: what it is, and how that is written.
 type jsonMember struct {
-	name  string
-	raw   string
-	value any
+	name   string
+	raw    string
+	text   string // its value, if isText
+	isText bool
+	other  any // its value, if that is no text
+}
+
+// value is what the member is.
+func (m *jsonMember) value() any {
+	if m.isText {
+		return m.text
+	}
+	return m.other
 }
 
 // scanMembers returns the members of the JSON object that the text holds, or false
-// where the slower readers have to look. Depth is that of the members' values.
-func scanMembers(text string, depth int) ([]jsonMember, bool) {
+// where the slower readers have to look. Depth is that of the members' values. They
+// are appended to all.
+func scanMembers(all []jsonMember, text string, depth int) ([]jsonMember, bool) {
 	p := scanner{s: text}
 	p.space()
 	if p.i == len(p.s) || p.s[p.i] != '{' {
 		return nil, false
 	}
-	all := make([]jsonMember, 0, 12)
-	ok := p.members(func(name string) bool {
-		for _, m := range all {
-			if m.name == name {
+	ok := p.members(func(name string) (ok bool) {
+		for i := range all {
+			if all[i].name == name {
 				return false
 			}
 		}
 		p.space()
-		begin := p.i
-		v, ok := p.value(depth)
-		all = append(all, jsonMember{name, p.s[begin:p.i], v})
+		begin, m := p.i, jsonMember{name: name}
+		if m.isText = begin < len(p.s) && p.s[begin] == '"'; m.isText {
+			m.text, ok = p.text()
+		} else {
+			m.other, ok = p.value(depth)
+		}
+		m.raw = p.s[begin:p.i]
+		all = append(all, m)
 		return ok && len(all) <= 2*maxAttributes
 	})
 	p.space()
@@ -38,16 +53,15 @@ func scanMembers(text string, depth int) ([]jsonMember, bool) {
 // copied: who keeps one of them would keep all of the event's text.
 const mostShared = 1 << 10
 
-// attribute returns the value of a member that is an attribute, of an event of so
-// many bytes.
-func (m jsonMember) attribute(size int) (any, *Refusal) {
-	text, ok := m.value.(string)
+// attribute returns the attribute that a member is, of an event of so many bytes.
+func (m *jsonMember) attribute(size int) (attribute, *Refusal) {
 	switch {
-	case !ok || strings.Contains(text, "\uFFFD"):
+	case !m.isText || strings.Contains(m.text, "\uFFFD"):
 	case size > mostShared:
-		return strings.Clone(text), nil
+		return attribute{name: m.name, text: strings.Clone(m.text)}, nil
 	default:
-		return m.value, nil
+		return attribute{name: m.name, text: m.text}, nil
 	}
-	return attributeValue(m.name, []byte(m.raw))
+	value, refusal := attributeValue(m.name, []byte(m.raw))
+	return attributeOf(m.name, value), refusal
 }

@@ -57,7 +57,7 @@ func isReserved(name string) bool {
 // of it may not be passed: a field that the lane does not list, one that the route
 // fixes, Weir's own names, and what is too much.
 func (r route) passed(env *environment) (map[string]any, *Refusal) {
-	data, ok := env.values["data"].(map[string]any)
+	data, ok := env.data.(map[string]any)
 	if !ok {
 		return nil, refuse(ClassData, "data", "The %s cannot be used as it is: data must be an object.", env.noun)
 	}

@@ -40,12 +40,11 @@ func (r *Reading) environment() (*environment, *Refusal) {
 	return r.env, r.refusal
 }
 
-// sortedNames returns the names of an object in their order.
-func sortedNames[V any](object map[string]V) []string {
-	names := make([]string, 0, len(object))
+// appendNames appends the names of an object to none, in their order.
+func appendNames[V any](none []string, object map[string]V) []string {
 	for name := range object {
-		names = append(names, name)
+		none = append(none, name)
 	}
-	slices.Sort(names)
-	return names
+	slices.Sort(none)
+	return none
 }

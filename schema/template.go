@@ -28,6 +28,7 @@ type value struct {
 	parts   []part      // a string with expressions in it
 	list    []value
 	object  map[string]value
+	names   []string // of the object, in their order
 }
 
 type valueKind int
@@ -69,7 +70,8 @@ func compileValue(path, field string, v any, depth int) (value, []error) {
 	case map[string]any:
 		out := value{kind: objectValue, field: field, object: make(map[string]value, len(v))}
 		var problems []error
-		for _, key := range slices.Sorted(maps.Keys(v)) {
+		out.names = slices.Sorted(maps.Keys(v))
+		for _, key := range out.names {
 			var errs []error
 			out.object[key], errs = compileValue(path+"."+key, strings.TrimPrefix(field+"."+key, "."), v[key], depth+1)
 			problems = append(problems, errs...)
@@ -206,7 +208,7 @@ func (v value) render(env *environment) (any, *Refusal) {
 		return out, nil
 	case objectValue:
 		out := make(map[string]any, len(v.object))
-		for _, key := range sortedNames(v.object) { // sorted: the same event is refused for the same field
+		for _, key := range v.names { // sorted: the same event is refused for the same field
 			rendered, r := v.object[key].render(env)
 			if r != nil {
 				return nil, r

@@ -133,12 +133,7 @@ func (a *app) atOwnStore(cfg *config.Config, work func(*broker.Broker) error) (e
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), reachFor)
-		defer cancel()
-		err = errors.Join(err, b.Close(ctx))
-	}()
-	return work(b)
+	return a.lend(b, work)
 }
 
 // moved shows how far a copy is, on a terminal.

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/ledger"
 	"github.com/weirhq/weir/internal/simulator"
@@ -132,18 +131,5 @@ func putsBack(t *testing.T, r *restored) {
 	if stdout, stderr, err := weir(t.Context(), r.env, release...); err != nil {
 		t.Fatalf("release: %v\n%s%s", err, stdout, stderr)
 	}
-	r.publish(t, b, 4)
-	r.settle(t, b)
-	r.honest = false // what was lost is in doubt
-	r.check(t, b, nil)
-	states := r.states(t, b)
-	for i, key := range r.keys {
-		want := consumer.Ended
-		if i >= 8 && i < 16 {
-			want = consumer.Doubt
-		}
-		if states[key].State != want {
-			t.Errorf("lead %d is %s, want %s", i, states[key].State, want)
-		}
-	}
+	r.checkLost(t, b)
 }

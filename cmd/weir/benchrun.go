@@ -109,7 +109,8 @@ type benchRun struct {
 	cell *bench.Cell
 
 	alone, publish, cas, pair []time.Duration
-	weirCost, loopCost        benchCost
+	weirCost                  benchCost
+	loopCost, writesCost      benchCost // own is what this process used
 	counts                    bench.Counts
 	wrote                     map[string]uint64
 }
@@ -156,10 +157,11 @@ func (m *benchRun) conclude() {
 	each := func(d time.Duration, events int) bench.Duration {
 		return bench.Duration(d / time.Duration(max(1, events)))
 	}
-	w, l := m.weirCost, m.loopCost
+	w, l, alone := m.weirCost, m.loopCost, m.writesCost
 	m.cell.Cost = bench.Cost{
 		Known: !w.unknown, Weir: each(w.weir, w.events), Broker: each(w.broker, w.events), Provider: each(w.provider, w.events),
 		Loop: each(l.own, l.events), LoopBy: each(l.broker, l.events),
+		Writes: each(alone.own, alone.events), WritesBy: each(alone.broker, alone.events),
 		Allocs: w.mallocs / n, Bytes: w.bytes / n, Peak: m.weir.Usage().Peak,
 	}
 }
@@ -180,6 +182,15 @@ func (m *benchRun) written(ctx context.Context) (map[string]uint64, error) {
 	return last, nil
 }
 
+// tally is how far the streams are and what the provider was asked.
+func (m *benchRun) tally(ctx context.Context) (written map[string]uint64, asked bench.Counts, err error) {
+	if written, err = m.written(ctx); err != nil {
+		return nil, asked, err
+	}
+	asked, err = m.asker.Counts(ctx)
+	return written, asked, err
+}
+
 // throughput measures Weir: its lanes have all events of the round, and the broker
 // begins to deliver them at one moment.
 func (m *benchRun) throughput(ctx context.Context) error {
@@ -190,11 +201,7 @@ func (m *benchRun) throughput(ctx context.Context) error {
 	if err := bench.Feed(ctx, m.js, m.work(*m.cell), first, m.c.Size); err != nil {
 		return err
 	}
-	before, err := m.written(ctx)
-	if err != nil {
-		return err
-	}
-	asked, err := m.asker.Counts(ctx)
+	before, asked, err := m.tally(ctx)
 	if err != nil {
 		return err
 	}
@@ -225,7 +232,7 @@ func (m *benchRun) throughput(ctx context.Context) error {
 // account enters what the round made Weir write and ask, and fails if an event was
 // not asked for exactly once.
 func (m *benchRun) account(ctx context.Context, before map[string]uint64, asked bench.Counts) error {
-	after, err := m.written(ctx)
+	after, now, err := m.tally(ctx)
 	if err != nil {
 		return err
 	}
@@ -233,10 +240,6 @@ func (m *benchRun) account(ctx context.Context, before map[string]uint64, asked 
 		m.wrote[name] += seq - before[name]
 	}
 	maps.DeleteFunc(m.wrote, func(_ string, n uint64) bool { return n == 0 })
-	now, err := m.asker.Counts(ctx)
-	if err != nil {
-		return err
-	}
 	if got := now.Events - asked.Events; got != m.c.Events || now.Doubled > 0 {
 		return fmt.Errorf("%d of %d events were asked for, %d of them again", got, m.c.Events, now.Doubled)
 	}
@@ -268,23 +271,30 @@ func (m *benchRun) loop(ctx context.Context) error {
 	if _, err := m.asker.Counts(ctx); err != nil {
 		return err
 	}
-	before, served := bench.OwnUsage(), m.yardServer.Usage()
-	took, err := m.yard.Loop(ctx, w)
+	took, err := m.costing(&m.loopCost, func() (time.Duration, error) { return m.yard.Loop(ctx, w) })
 	if err != nil {
 		return err
 	}
-	m.loopCost.own += bench.OwnUsage().CPU - before.CPU
-	m.loopCost.broker += m.yardServer.Usage().CPU - served.CPU
-	m.loopCost.events += w.Events
 	m.cell.Loop = append(m.cell.Loop, float64(w.Events)/took.Seconds())
 	now, err := m.asker.Counts(ctx)
 	m.cell.LoopMost = max(m.cell.LoopMost, now.Most)
 	return err
 }
 
+// costing runs a yardstick for the round's events, and adds what this process and the
+// yardsticks' broker used.
+func (m *benchRun) costing(sum *benchCost, yardstick func() (time.Duration, error)) (time.Duration, error) {
+	before, served := bench.OwnUsage(), m.yardServer.Usage()
+	took, err := yardstick()
+	sum.own += bench.OwnUsage().CPU - before.CPU
+	sum.broker += m.yardServer.Usage().CPU - served.CPU
+	sum.events += m.c.Events
+	return took, err
+}
+
 // writes measures the same writes alone.
 func (m *benchRun) writes(ctx context.Context) error {
-	took, err := m.yard.Writes(ctx, m.work(*m.cell))
+	took, err := m.costing(&m.writesCost, func() (time.Duration, error) { return m.yard.Writes(ctx, m.work(*m.cell)) })
 	m.cell.Writes = append(m.cell.Writes, float64(m.c.Events)/took.Seconds())
 	return err
 }

@@ -120,11 +120,7 @@ const benchWhole = 100
 func (m *benchRun) whole(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, benchPatience, fmt.Errorf("calls have not ended after %v", benchPatience))
 	defer cancel()
-	before, err := m.written(ctx)
-	if err != nil {
-		return err
-	}
-	asked, err := m.asker.Counts(ctx)
+	before, asked, err := m.tally(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,11 +133,7 @@ func (m *benchRun) whole(ctx context.Context) error {
 	if err := m.ended(ctx, uint64(n)); err != nil { //nolint:gosec // a count
 		return err
 	}
-	after, err := m.written(ctx)
-	if err != nil {
-		return err
-	}
-	now, err := m.asker.Counts(ctx)
+	after, now, err := m.tally(ctx)
 	if err != nil {
 		return err
 	}

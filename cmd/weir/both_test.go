@@ -188,6 +188,12 @@ func (w *both) settled(t *testing.T, lane string) bool {
 			return false
 		}
 	}
+	told := w.outcomes(t)
+	for _, key := range w.keys[lane] {
+		if _, ok := told[key][string(intents[key].State)]; !ok { // it is told after it is written down
+			return false
+		}
+	}
 	return true
 }
 

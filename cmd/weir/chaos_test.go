@@ -169,21 +169,29 @@ type campaign struct {
 
 func (c *campaign) statePath() string { return filepath.Join(c.dir, "state.json") }
 
-func runChaos(o chaosOptions) (status int, err error) {
+// openCampaign begins a campaign in its folder, or goes on with the one that is there.
+// Its history is to be closed.
+func openCampaign(o chaosOptions) (c *campaign, err error) {
 	if o.dir, err = filepath.Abs(o.dir); err != nil {
-		return 1, err
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(o.dir, "log"), 0o700); err != nil {
-		return 1, err
+		return nil, err
 	}
-	ctx, stopping, stop := signals()
-	defer stop()
-	c := &campaign{chaosOptions: o, old: make(map[string][]sentEvent)}
+	c = &campaign{chaosOptions: o, old: make(map[string][]sentEvent)}
 	c.past = &proofLog{path: filepath.Join(o.dir, "proof.ndjson"), made: make(map[string]int)}
 	if c.state, err = chaos.LoadState(c.statePath(), o.seed); err != nil {
-		return 1, err
+		return nil, err
 	}
-	if c.hist, err = chaos.OpenHistory(filepath.Join(o.dir, "history.ndjson"), c.state.Seed); err != nil {
+	c.hist, err = chaos.OpenHistory(filepath.Join(o.dir, "history.ndjson"), c.state.Seed)
+	return c, err
+}
+
+func runChaos(o chaosOptions) (status int, err error) {
+	ctx, stopping, stop := signals()
+	defer stop()
+	c, err := openCampaign(o)
+	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.hist.Close()) }()
@@ -194,7 +202,7 @@ func runChaos(o chaosOptions) (status int, err error) {
 		return 1, fmt.Errorf("nothing is left to run: %v", why)
 	}
 	c.salvage()
-	fmt.Printf("chaos: seed %d, folder %s, %d events so far\n", c.state.Seed, o.dir, c.state.Total.Events)
+	fmt.Printf("chaos: seed %d, folder %s, %d events so far\n", c.state.Seed, c.dir, c.state.Total.Events)
 	found, err := c.rounds(ctx, stopping)
 	fmt.Println()
 	err = errors.Join(err, c.state.Print(os.Stdout))

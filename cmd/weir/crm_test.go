@@ -102,7 +102,7 @@ func TestCRMFromWebhookToCall(t *testing.T) {
 	recent := strings.NewReplacer("15641136", strconv.FormatInt(time.Now().Unix(), 10)[:8]) // what is older than ledger.keep calls nobody
 	for range 2 {
 		for lane, body := range map[string]string{"hub": recent.Replace("[" + hubCreation + "," + hubPhone + "]"), "pipe": pipePerson, "force": forceLead, "form": formLead} {
-			await(t, time.Minute, "200", func() bool {
+			await(t, patience, "200", func() bool {
 				status, text := crmSays(t, base, lane, body)
 				if status/100 == 4 {
 					t.Fatalf("%s: got %d %s", lane, status, text)
@@ -110,7 +110,7 @@ func TestCRMFromWebhookToCall(t *testing.T) {
 				return status == 200
 			})
 		}
-		await(t, 2*time.Minute, "the calls", func() bool { return len(p.sim.Conversations()) == 4 })
+		await(t, patience, "the calls", func() bool { return len(p.sim.Conversations()) == 4 })
 	}
 	rows := p.settled(t, "dead", 1)
 	contains(t, fmt.Sprintf("%+v", rows), "toPhoneNumber needs data.phone, which this lead does not have.")
@@ -142,7 +142,7 @@ func TestCRMEventsOnTheStream(t *testing.T) {
 	if got := say("hub", "["+hubPhone+"]"); got != 503 {
 		t.Errorf("the word lost: got %d, want 503", got)
 	}
-	await(t, time.Minute, "the event that was stored without a yes", func() bool { return len(contents(t, s, broker.StreamEvents)) == 1 })
+	await(t, patience, "the event that was stored without a yes", func() bool { return len(contents(t, s, broker.StreamEvents)) == 1 })
 	proxy.Set(chaos.Mode{})
 	proxy.Reset()
 	var want []string
@@ -152,7 +152,7 @@ func TestCRMEventsOnTheStream(t *testing.T) {
 		{"force", forceLead, "/crm/salesforce created.00Q5g00000AbCdE +14155550103"},
 		{"form", formLead, "/forms f1 +14155550104"},
 	} {
-		await(t, time.Minute, "200", func() bool { return say(tc.lane, tc.body) == 200 })
+		await(t, patience, "200", func() bool { return say(tc.lane, tc.body) == 200 })
 		want = append(want, "weir.events."+tc.lane+" "+tc.event)
 		all := contents(t, s, broker.StreamEvents)
 		var got []string

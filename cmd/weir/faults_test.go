@@ -363,7 +363,7 @@ func TestFault14AProcessThatStandsStillAfterItsClaim(t *testing.T) {
 	f := newFront(t, k.sim, nil)
 	yaml := k.at(t, f, "front.yaml")
 	caught := 0
-	for round := 0; caught == 0 && round < 10; round++ {
+	for round := 0; caught == 0 && round < 30; round++ { // on a busy machine the stop often comes too late
 		cmd := child(t, k.env, "serve", "-c", yaml)
 		if round == 0 {
 			k.awaitStreams(t, b)

@@ -117,7 +117,7 @@ func (f *fleet) rows(t *testing.T) []laneRow {
 func (f *fleet) owned(t *testing.T, replicas ...*exec.Cmd) map[*exec.Cmd]int {
 	t.Helper()
 	var lanes map[*exec.Cmd]int
-	await(t, time.Minute, fmt.Sprintf("each lane to run at one of %d replicas", len(replicas)), func() bool {
+	await(t, patience, fmt.Sprintf("each lane to run at one of %d replicas", len(replicas)), func() bool {
 		lanes = make(map[*exec.Cmd]int)
 		n := 0
 		for _, r := range f.rows(t) {
@@ -213,11 +213,11 @@ func TestReplicasShareTheAccounts(t *testing.T) {
 	all := []*exec.Cmd{a, b, c}
 	f.owned(t, all...)
 	f.publish(t, 5)
-	await(t, time.Minute, "calls", func() bool { return f.called() > 20 })
+	await(t, patience, "calls", func() bool { return f.called() > 20 })
 	if err := a.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := ends(t, a, 30*time.Second); code != 0 {
+	if code := ends(t, a, patience); code != 0 {
 		t.Errorf("the replica that was asked to stop: got exit code %d", code)
 	}
 	f.owned(t, b, c)
@@ -232,9 +232,13 @@ func TestReplicasObeyAPauseOfAll(t *testing.T) {
 	f := newFleet(t, 3, 100)
 	a, b := f.start(t), f.start(t)
 	f.owned(t, a, b)
-	if out, stderr, err := weir(t.Context(), f.env, "lane", "pause", "--all", "--by", "ana", "--reason", "drill", "-c", f.yaml); err != nil || strings.Count(out, "has seen it") != 3 {
-		t.Fatalf("pause: got %v\n%s%s", err, out, stderr)
-	}
+	await(t, patience, "all owners to confirm a pause", func() bool {
+		out, stderr, err := weir(t.Context(), f.env, "lane", "pause", "--all", "--by", "ana", "--reason", "drill", "-c", f.yaml)
+		if err != nil {
+			t.Fatalf("pause: got %v\n%s%s", err, out, stderr)
+		}
+		return strings.Count(out, "has seen it") == 3
+	})
 	f.publish(t, 2)
 	if err := a.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -294,11 +298,11 @@ func TestAWebhookIsPassedToTheOwner(t *testing.T) {
 	a, b := f.start(t), f.start(t)
 	f.owned(t, a, b)
 	f.publish(t, 1)
-	await(t, time.Minute, "a call on each lane", func() bool { return f.called() == 2 })
+	await(t, patience, "a call on each lane", func() bool { return f.called() == 2 })
 	for _, lane := range f.lanes {
 		for i, gateway := range f.gateways {
 			body := fmt.Sprintf(`{"eventType":"conversation.completed","payload":{"id":"nobody-%d"}}`, i)
-			await(t, time.Minute, "the gateway to know the webhook", func() bool {
+			await(t, patience, "the gateway to know the webhook", func() bool {
 				return postTo(t, "http://"+gateway+"/hooks/provider/"+lane+"/"+hookSecret, body) == http.StatusAccepted
 			})
 		}
@@ -339,17 +343,21 @@ func TestAnOwnerIsReplaced(t *testing.T) {
 		replicas[name(cmd)] = cmd
 	}
 	f.publish(t, 150) // two minutes of calls
-	await(t, time.Minute, "calls", func() bool { return f.called() > 4 })
+	await(t, patience, "calls", func() bool { return f.called() > 4 })
 	for _, how := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-		who := f.rows(t)[0].Owner
-		cmd := replicas[who[:strings.Index(who, " on ")+len(" on ")]]
+		var cmd *exec.Cmd
+		await(t, patience, "an owner that runs", func() bool {
+			who, _, _ := strings.Cut(f.rows(t)[0].Owner, " on ")
+			cmd = replicas[who+" on "]
+			return cmd != nil && cmd.ProcessState == nil
+		})
 		if err := cmd.Process.Signal(how); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
 		_ = cmd.Wait()
 		ended, before := time.Since(began), f.called()
-		await(t, time.Minute, "calls of another owner", func() bool { return f.called() > before })
+		await(t, patience, "calls of another owner", func() bool { return f.called() > before })
 		t.Logf("%v: the process ended after %v, the next call came after %v", how, ended.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	}
 }

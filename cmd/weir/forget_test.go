@@ -88,13 +88,13 @@ func TestForgetAPerson(t *testing.T) {
 		t.Errorf("without --yes: got exit code %d, want 2", code)
 	}
 	b := p.desk(t)
-	before := traces(t, b.JetStream(), "id-", "5550102", "555-0102")
+	before := traces(t, b.JetStream(), "id-", "4155550102", "555-0102")
 	plan := decoded[forgetReport](t, p.weir(t, "forget", "--person", them, "--dry-run", "--output", "json"))
 	want := forgetCounts{Events: 6, Postponed: 1, Letters: 1, Outcomes: 5, Ledger: 4}
 	if !plan.DryRun || plan.Counts != want || len(plan.NotYet) != 0 || len(plan.Conversations) != 2 {
 		t.Errorf("dry run: got %+v, want %+v and two conversations", plan, want)
 	}
-	if diff := cmp.Diff(before, traces(t, b.JetStream(), "id-", "5550102", "555-0102")); diff != "" {
+	if diff := cmp.Diff(before, traces(t, b.JetStream(), "id-", "4155550102", "555-0102")); diff != "" {
 		t.Errorf("a dry run changed something (-before +after):\n%s", diff)
 	}
 
@@ -103,7 +103,7 @@ func TestForgetAPerson(t *testing.T) {
 	if got.DryRun || got.Counts != want || len(got.NotYet) != 0 {
 		t.Errorf("forgotten: got %+v, want %+v", got, want)
 	}
-	if left := traces(t, b.JetStream(), "id-", "5550102", "555-0102"); len(left) > 0 {
+	if left := traces(t, b.JetStream(), "id-", "4155550102", "555-0102"); len(left) > 0 {
 		t.Errorf("of the person there is still:\n%s", strings.Join(left, "\n"))
 	}
 	in := p.state(t, "sales", "id-ended")
@@ -277,15 +277,15 @@ func TestForgetOneOfTwoWithTheSameID(t *testing.T) {
 	p.weir(t, "publish", p.file(t, "b.ndjson", lead("same", "+14155550102", "")))
 	p.settled(t, "dead", 1)
 	b := p.desk(t)
-	before := len(traces(t, b.JetStream(), "5550101"))
+	before := len(traces(t, b.JetStream(), "4155550101"))
 	got := decoded[forgetReport](t, p.weir(t, forgets("--person", "+14155550102")...))
 	if want := (forgetCounts{Events: 1, Outcomes: 2, Ledger: 1}); got.Counts != want {
 		t.Errorf("forgotten: got %+v, want %+v", got, want)
 	}
-	if left := traces(t, b.JetStream(), "5550102"); len(left) > 0 {
+	if left := traces(t, b.JetStream(), "4155550102"); len(left) > 0 {
 		t.Errorf("of the person there is still:\n%s", strings.Join(left, "\n"))
 	}
-	if in := p.state(t, "sales", "same"); !in.Forgotten.IsZero() || in.ID != "same" || len(traces(t, b.JetStream(), "5550101")) != before {
+	if in := p.state(t, "sales", "same"); !in.Forgotten.IsZero() || in.ID != "same" || len(traces(t, b.JetStream(), "4155550101")) != before {
 		t.Errorf("the other one: got %+v, want all of it kept", in)
 	}
 }
@@ -305,7 +305,7 @@ func TestForgetTheCallsThatFollow(t *testing.T) {
 	if got.Counts.Ledger != 2 || got.Counts.Events != 2 || len(got.NotYet) != 0 {
 		t.Errorf("got %+v, want the event and the call that follows it", got)
 	}
-	if left := traces(t, p.desk(t).JetStream(), "id-7", "5550102"); len(left) > 0 {
+	if left := traces(t, p.desk(t).JetStream(), "id-7", "4155550102"); len(left) > 0 {
 		t.Errorf("of the person there is still:\n%s", strings.Join(left, "\n"))
 	}
 }

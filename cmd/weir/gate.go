@@ -136,11 +136,21 @@ func (s *service) losses(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case f := <-s.lost:
-			for err := s.hold(ctx, []guard.Finding{f}); err != nil && ctx.Err() == nil; err = s.hold(ctx, []guard.Finding{f}) {
-				s.lg.Error().Err(err).Msg("hold the lanes")
-				_ = sleep(ctx, time.Second)
-			}
+			_ = s.insist(ctx, s.hold, []guard.Finding{f})
 		}
+	}
+}
+
+// insist holds the lanes, however often the broker has to be asked, and returns an
+// error only if ctx ended first.
+func (s *service) insist(ctx context.Context, hold func(context.Context, []guard.Finding) error, found []guard.Finding) error {
+	for {
+		err := hold(ctx, found)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		s.lg.Error().Err(err).Msg("hold the lanes")
+		_ = sleep(ctx, time.Second)
 	}
 }
 
@@ -148,13 +158,14 @@ func (s *service) losses(ctx context.Context) error {
 // they run.
 func (s *service) hold(ctx context.Context, found []guard.Finding) error {
 	why := make(map[string][]string)
+	var errs []error
 	for _, f := range found {
 		s.lg.Error().Str("stream", f.Stream).Str("lane", f.Lane).Str("found", f.Text).Msg("part of the state is missing: " + whatNext)
 		lanes := []string{f.Lane}
 		if f.Lane == "" {
 			all, err := s.everyLane(ctx)
-			if err != nil {
-				return err
+			if err != nil { // at least those that run here are held, until it can be told
+				all, errs = s.lanes(), append(errs, err)
 			}
 			lanes = all
 		}
@@ -162,14 +173,15 @@ func (s *service) hold(ctx context.Context, found []guard.Finding) error {
 			why[lane] = append(why[lane], f.String())
 		}
 	}
-	var errs []error
-	for lane, texts := range why {
+	for lane, texts := range why { // all of them before the broker is asked, which may take long for each
 		text := strings.Join(texts, "; ")
-		s.note(lane, text) // before the broker is asked
+		s.note(lane, text)
 		if e := s.engine(lane); e != nil {
 			e.SetHold(lane, &consumer.Pause{By: "weir", Reason: heldWhy(broker.Gate{Why: text}), At: time.Now()})
 		}
-		errs = append(errs, s.broker.Hold(ctx, lane, text))
+	}
+	for lane, texts := range why {
+		errs = append(errs, s.broker.Hold(ctx, lane, strings.Join(texts, "; ")))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -256,24 +268,48 @@ func (s *service) note(lane, why string) {
 	}
 }
 
-// scrubAfter is when the first scrub begins, and scrubEvery when the next one.
+// scrubAfter is when the first scrub begins, at once if the start read less, and
+// scrubEvery when the next one, sooner if the broker was started anew, which is looked
+// for each scrubLook, or if it did not come to its end: after scrubTries such looks.
 const (
 	scrubAfter = 5 * time.Minute
 	scrubEvery = 24 * time.Hour
+	scrubLook  = time.Minute
+	scrubTries = 5
 )
 
 // scrub reads everything, now and then, until ctx ends, and holds the lanes that
 // something is missing of.
 func (s *service) scrub(ctx context.Context, hold func(context.Context, []guard.Finding) error) {
-	for wait := scrubAfter; sleep(ctx, wait) == nil; wait = scrubEvery {
+	wait := scrubAfter
+	if s.guard.Unread() {
+		wait = 0
+	}
+	for s.untilScrub(ctx, wait) == nil {
+		wait = scrubEvery
 		found, err := s.guard.Scrub(ctx)
-		if err == nil && len(found) > 0 {
-			err = hold(ctx, found)
+		if len(found) > 0 && err == nil && s.insist(ctx, hold, found) == nil {
+			s.guard.Told()
 		}
 		if err != nil && ctx.Err() == nil {
-			s.lg.Warn().Err(err).Msg("the state was not compared in full; it will be tomorrow")
+			wait = scrubTries * s.scrubLook // nobody may have read the ledger since the start
+			s.lg.Warn().Err(err).Dur("again_in", wait).Msg("the state was not compared in full")
 		}
 	}
+}
+
+// untilScrub waits for so long, or until the broker has opened the ledger anew.
+func (s *service) untilScrub(ctx context.Context, wait time.Duration) error {
+	for end := time.Now().Add(wait); time.Until(end) > 0; {
+		if err := sleep(ctx, min(s.scrubLook, time.Until(end))); err != nil {
+			return err
+		}
+		if s.guard.Reopened(ctx) {
+			s.lg.Info().Msg("the broker was started anew: everything is compared")
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
 // holds returns why a lane is held; empty if it is not.

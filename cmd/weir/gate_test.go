@@ -15,6 +15,7 @@ import (
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/config"
+	"github.com/weirhq/weir/internal/guard"
 	"github.com/weirhq/weir/internal/ledger"
 )
 
@@ -73,6 +74,26 @@ func whyHeld(t *testing.T, s *service) string {
 		return g.Why
 	}
 	return ""
+}
+
+// The broker may take long to note that a lane is held: until then none of the lanes
+// that are to be held goes on.
+func TestEachLaneIsHeldHereBeforeTheBrokerIsAsked(t *testing.T) {
+	t.Parallel()
+	s := &service{lg: zerolog.Nop(), cfg: &config.Config{Accounts: []config.Account{{Lanes: []config.Lane{{Name: "acme"}, {Name: "globex"}}}}}}
+	func() {
+		defer func() {
+			if recover() == nil { // it has none
+				t.Error("the broker was not asked")
+			}
+		}()
+		_ = s.hold(t.Context(), []guard.Finding{{Lane: "acme", Text: "lost"}, {Lane: "globex", Text: "lost"}})
+	}()
+	for _, lane := range s.lanes() {
+		if s.holds(lane) == "" {
+			t.Errorf("lane %s is not held", lane)
+		}
+	}
 }
 
 // entries writes n large entries in several states, each of which is written two

@@ -107,6 +107,11 @@ func (k *killed) checkEnds(t *testing.T, b *broker.Broker) {
 		before := states
 		told = outcomesOf(t, b, "ended")
 		states = k.states(t, b)
+		for key, in := range states {
+			if in.State == consumer.Ended && told[key] == 0 { // it is told after it is written down
+				return false
+			}
+		}
 		return cmp.Equal(before, states)
 	})
 	settled := 0

@@ -72,11 +72,16 @@ func (a *app) atDeskOf(cfg *config.Config, work func(*desk) error) error {
 }
 
 // withBroker connects, does the work and closes the connection.
-func (a *app) withBroker(cfg *config.Config, work func(*broker.Broker) error) (err error) {
+func (a *app) withBroker(cfg *config.Config, work func(*broker.Broker) error) error {
 	b, err := reach(a.ctx, a.quiet(), cfg)
 	if err != nil {
 		return err
 	}
+	return a.lend(b, work)
+}
+
+// lend does the work with a connection and closes it.
+func (a *app) lend(b *broker.Broker, work func(*broker.Broker) error) (err error) {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), reachFor)
 		defer cancel()

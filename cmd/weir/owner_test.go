@@ -179,7 +179,7 @@ func (w *ownerBench) renewed(s owner.Store) {
 func TestOwnersOnARealBroker(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
-	e, err := broker.StartEmbedded(zerolog.Nop(), broker.EmbeddedConfig{Dir: dir})
+	e, err := broker.StartEmbedded(zerolog.Nop(), broker.EmbeddedConfig{Dir: dir, Listen: gatewayPort(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

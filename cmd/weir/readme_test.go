@@ -115,10 +115,10 @@ func TestReadmeEventIsTaken(t *testing.T) {
 	}
 }
 
-// TestDemo runs the README's first command.
+// TestDemo runs the README's first command, and gives a slow machine its time.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	out, story, err := weir(t.Context(), nil, append(readReadme(t).find(t, "go", "run", "./cmd/weir", "demo")[3:], "--output", "json")...)
+	out, story, err := weir(t.Context(), nil, append(readReadme(t).find(t, "go", "run", "./cmd/weir", "demo")[3:], "--output", "json", "--duration", "10m")...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, story)
 	}

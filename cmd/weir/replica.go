@@ -186,33 +186,46 @@ func (s *service) serveAccount(ctx context.Context, ac config.Account, t *owner.
 			stopAround()
 		}
 	})()
-	failed := make(chan error, 2*len(ac.Lanes))
+	answered, err := s.answer(around, ac, engine)
+	defer answered()
+	defer stopAround()
+	if err != nil {
+		return err
+	}
 	working, stopWorking := context.WithCancel(ctx)
 	defer stopWorking()
 	var wg sync.WaitGroup
-	answer := func(lane string, serve func(context.Context, string, func(context.Context, []byte) []byte) error, handle func(context.Context, string, []byte) []byte) {
-		wg.Go(func() {
-			err := serve(around, lane, func(ctx context.Context, request []byte) []byte { return handle(ctx, lane, request) })
-			if err != nil && around.Err() == nil {
-				failed <- err
-				stopWorking()
-			}
-		})
-	}
-	for _, lc := range ac.Lanes {
-		answer(lc.Name, s.broker.ServeControl, engine.Control)
-		answer(lc.Name, s.broker.ServeHooks, hears(engine))
-	}
 	wg.Go(func() { s.deliver(working, ac) })
 	err = engine.Run(working)
 	stopWorking()
 	stopAround()
 	wg.Wait()
-	close(failed)
-	for e := range failed {
-		err = errors.Join(err, e)
-	}
 	return err
+}
+
+// answer lets the engine answer what is asked of its lanes, until ctx ends, and then
+// what was asked before. wait returns when that is over; it is to be called even with
+// an error.
+func (s *service) answer(ctx context.Context, ac config.Account, engine *consumer.Engine) (wait func(), err error) {
+	var waits []func()
+	serve := func(lane string, on func(context.Context, string, broker.Handler) (func(), error), handle func(context.Context, string, []byte) []byte) {
+		done, failed := on(ctx, lane, func(ctx context.Context, request []byte) []byte { return handle(ctx, lane, request) })
+		switch {
+		case failed == nil:
+			waits = append(waits, done)
+		case ctx.Err() == nil:
+			err = errors.Join(err, failed)
+		}
+	}
+	for _, lc := range ac.Lanes {
+		serve(lc.Name, s.broker.ServeControl, engine.Control)
+		serve(lc.Name, s.broker.ServeHooks, hears(engine))
+	}
+	return func() {
+		for _, done := range waits {
+			done()
+		}
+	}, err
 }
 
 // engineFor makes the engine of an account, however long the broker takes to tell

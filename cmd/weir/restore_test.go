@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/consumer"
+	"github.com/weirhq/weir/internal/broker"
 	"github.com/weirhq/weir/internal/simulator"
 )
 
@@ -90,21 +91,28 @@ func TestH19ABackupIsPutBack(t *testing.T) {
 				t.Fatalf("release: %v\n%s%s", err, stdout, stderr)
 			}
 			contains(t, stdout, "weir serve has seen it")
-			k.publish(t, b, 4)
-			k.settle(t, b)
-			k.honest = false // what was lost is in doubt
-			k.check(t, b, nil)
-			states := k.states(t, b)
-			for i, key := range k.keys {
-				want := consumer.Ended
-				if i >= 8 && i < 16 {
-					want = consumer.Doubt
-				}
-				if states[key].State != want {
-					t.Errorf("lead %d is %s, want %s", i, states[key].State, want)
-				}
-			}
+			k.checkLost(t, b)
 		})
+	}
+}
+
+// checkLost sends four more leads and checks the books of a state of which the leads
+// from the eighth to the fifteenth were lost and came again: those are in doubt.
+func (k *killed) checkLost(t *testing.T, b *broker.Broker) {
+	t.Helper()
+	k.publish(t, b, 4)
+	k.settle(t, b)
+	k.honest = false // what was lost is in doubt
+	k.check(t, b, nil)
+	states := k.states(t, b)
+	for i, key := range k.keys {
+		want := consumer.Ended
+		if i >= 8 && i < 16 {
+			want = consumer.Doubt
+		}
+		if states[key].State != want {
+			t.Errorf("lead %d is %s, want %s", i, states[key].State, want)
+		}
 	}
 }
 

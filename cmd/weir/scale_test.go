@@ -133,7 +133,7 @@ func scalePreface() string {
 
 What weir costs as things grow. Written by %s; a part of it again by %s.
 
-Weir, the broker and the bare loop are processes of their own on one machine with %d processors (%s), which did other work at the same time: its load was between 8 and 26 all the while. So the figures to trust are memory, counts, and CPU time (of a process, from the kernel); a time of the clock is an upper bound. The broker is one nats-server that syncs in the background. The provider is the simulator. The parts were measured one after the other within the hour, the largest size of idle lanes in a run of its own. Each lane is an account of its own, as a rule in life: the other case, many lanes of one account, is cheaper. A goal that was missed is said to be.
+Weir, the broker and the bare loop are processes of their own on one machine with %d processors (%s), which may have done other work at the same time. So the figures to trust are memory, counts, and CPU time (of a process, from the kernel); a time of the clock is an upper bound. The broker is one nats-server that syncs in the background. The provider is the simulator. Each lane is an account of its own, as a rule in life: the other case, many lanes of one account, is cheaper. A goal that was missed is said to be.
 
 Under each curve stands the exponent b of the power law a·x^b that fits best (least squares of the logarithms, with its standard error): 0 is no growth, 1 growth in proportion.
 `, "`make bench-scale`", "`make bench-scale PARTS=idle`", runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH+", "+runtime.Version())

@@ -29,8 +29,9 @@ type ledgerRig struct {
 	*scaleRig
 	size          int
 	server        time.Duration // its start
-	first, second time.Duration // weir's: without a mark, and with one
-	cpu           time.Duration // of weir's second start
+	first, second time.Duration // weir's: without a mark, and with one on a broker that has just started
+	third         time.Duration // weir's, on a broker that ran on
+	cpu, cpuThird time.Duration // of weir's second and third start
 	rss           int64         // then
 	lg            *ledger.Ledger
 	claims        []time.Duration
@@ -70,25 +71,26 @@ func (s *scaleBench) ledger() (string, error) {
 			}
 		}
 	}
-	t := newScaleTable("entries", "the broker's start s", "weir's first start s", "weir's start s", "its CPU ms", "memory MiB", "a claim p50 ms", "p99")
+	t := newScaleTable("entries", "the broker's start s", "weir's first start s", "weir's start s", "its CPU ms", "on a broker that ran on s", "its CPU ms", "memory MiB", "a claim p50 ms", "p99")
 	for _, r := range rigs {
 		slices.Sort(r.claims)
 		p50, p99 := r.claims[len(r.claims)/2], r.claims[len(r.claims)*99/100]
 		t.add(r.size,
 			seconds("the broker's start", r.server), seconds("weir's first start", r.first), seconds("weir's start", r.second), figure("its CPU", float64(r.cpu.Milliseconds())),
-			mib("memory", r.rss), figure("a claim", p50.Seconds()*1000), figure("", p99.Seconds()*1000))
+			seconds("on a broker that ran on", r.third), figure("its CPU then", float64(r.cpuThird.Milliseconds())), mib("memory", r.rss), figure("a claim", p50.Seconds()*1000), figure("", p99.Seconds()*1000))
 	}
 	small, large := rigs[0], rigs[len(rigs)-1]
 	p50 := func(r *ledgerRig) time.Duration { return r.claims[len(r.claims)/2] }
 	return fmt.Sprintf(`## The ledger
 
-Entries of calls that have ended, ten days old (written by a broker whose clock was turned), in one lane. Weir's start is from its first instruction until the first request reaches the provider, with an event that waits; the first one without a mark reads everything, as after an update from a weir that kept none. Before, the broker was stopped in order and started, which is timed until it answers. A claim is one Create, at all sizes in turns.
+Entries of calls that have ended, ten days old (written by a broker whose clock was turned), in one lane. Weir's start is from its first instruction until the first request reaches the provider, with an event that waits; the first one without a mark reads everything, as after an update from a weir that kept none. Before, the broker was stopped in order and started, which is timed until it answers; then weir alone is stopped and started once more. A claim is one Create, at all sizes in turns.
 
 %s
-Goal, with a million entries weir adds less than a second to the broker's own start: %s, of which %.2f s are the same with %s.
+Goal, with a million entries weir adds less than a second to the broker's own start: %s, of which %.2f s are the same with %s. To a broker that ran on: %s.
 
 Goal, claims are as fast as with a thousand: %s.
 `, t, met(large.second < ledgerGoal, fmt.Sprintf("%.2f s", large.second.Seconds())), small.second.Seconds(), thousands(small.size),
+		met(large.third < ledgerGoal, fmt.Sprintf("%.2f s", large.third.Seconds())),
 		met(p50(large) < p50(small)*5/4, fmt.Sprintf("%.0f µs against %.0f µs", p50(large).Seconds()*1e6, p50(small).Seconds()*1e6))), nil
 }
 
@@ -109,7 +111,7 @@ func (s *scaleBench) ledgerStart(r *ledgerRig) error {
 	if _, err := r.startBroker(); err != nil {
 		return err
 	}
-	for n, took := range []*time.Duration{&r.first, &r.second} {
+	for n, took := range []*time.Duration{&r.first, &r.second, &r.third} {
 		if err := r.fillOne(laneName(0), n); err != nil {
 			return err
 		}
@@ -125,16 +127,22 @@ func (s *scaleBench) ledgerStart(r *ledgerRig) error {
 		if err != nil {
 			return err
 		}
-		r.cpu, r.rss = v.CPU, v.RSS
 		time.Sleep(2 * time.Second) // the mark follows once a second
 		r.stopWeirs()
+		if took == &r.third {
+			r.cpuThird = v.CPU
+			break
+		}
+		if r.cpu, r.rss = v.CPU, v.RSS; took == &r.second {
+			continue // the broker runs on
+		}
 		r.stopBroker()
 		if r.server, err = r.startBroker(); err != nil {
 			return err
 		}
 	}
 	r.lg, err = ledger.Open(r.ctx, r.b.JetStream(), ledger.Config{})
-	s.say("ledger: %d entries: broker %v, weir %v, then %v (CPU %v)", r.size, r.server.Round(time.Millisecond), r.first.Round(time.Millisecond), r.second.Round(time.Millisecond), r.cpu)
+	s.say("ledger: %d entries: broker %v, weir %v, then %v (CPU %v), then %v (CPU %v)", r.size, r.server.Round(time.Millisecond), r.first.Round(time.Millisecond), r.second.Round(time.Millisecond), r.cpu, r.third.Round(time.Millisecond), r.cpuThird)
 	return err
 }
 

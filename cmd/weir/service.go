@@ -45,6 +45,7 @@ type service struct {
 	stopping   atomic.Bool           // no more events are to be brought here
 	doorstep   atomic.Pointer[error] // why no event can be stored; nil: it can
 	eventsPoll time.Duration         // how often that is looked at
+	scrubLook  time.Duration         // how often it is looked whether the broker was started anew
 
 	atGate   func() // for tests: between the comparison and its acceptance
 	atSwitch func() // for tests: between the reading of the gates and its effect
@@ -61,7 +62,7 @@ type service struct {
 
 func newService(lg zerolog.Logger, cfg *config.Config) *service {
 	s := &service{
-		lg: lg, cfg: cfg, clock: &consumer.Clock{}, eventsPoll: eventsPoll, lost: make(chan guard.Finding, 1),
+		lg: lg, cfg: cfg, clock: &consumer.Clock{}, eventsPoll: eventsPoll, scrubLook: scrubLook, lost: make(chan guard.Finding, 1),
 		providers: make(map[string]consumer.Provider), engines: make(map[string]*consumer.Engine),
 	}
 	s.figures = newFigures(cfg, s.snapshot)

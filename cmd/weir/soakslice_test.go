@@ -68,26 +68,16 @@ func TestSoakSlice(t *testing.T) {
 }
 
 func runSoak(o chaosOptions, length time.Duration) (status int, err error) {
-	if o.dir, err = filepath.Abs(o.dir); err != nil {
-		return 1, err
-	}
-	if err := os.MkdirAll(filepath.Join(o.dir, "log"), 0o700); err != nil {
-		return 1, err
-	}
 	ctx, stopping, stop := signals()
 	defer stop()
-	c := &campaign{chaosOptions: o, old: make(map[string][]sentEvent)}
-	c.past = &proofLog{path: filepath.Join(o.dir, "proof.ndjson"), made: make(map[string]int)}
-	if c.state, err = chaos.LoadState(c.statePath(), o.seed); err != nil {
-		return 1, err
-	}
-	if c.hist, err = chaos.OpenHistory(filepath.Join(o.dir, "history.ndjson"), c.state.Seed); err != nil {
+	c, err := openCampaign(o)
+	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.hist.Close()) }()
 	c.salvage()
 	p := c.soakPlan(length)
-	s := &soak{path: filepath.Join(o.dir, "samples.ndjson"), slice: c.state.Rounds, before: c.state.Total.Events, began: time.Now()}
+	s := &soak{path: filepath.Join(c.dir, "samples.ndjson"), slice: c.state.Rounds, before: c.state.Total.Events, began: time.Now()}
 	c.watch = s.watch
 	c.state.Open = p.kind
 	if err := c.state.Save(c.statePath()); err != nil {
@@ -108,7 +98,7 @@ func runSoak(o chaosOptions, length time.Duration) (status int, err error) {
 	}
 	text, grows := soakVerdict(samples)
 	fmt.Print(text)
-	if err := os.WriteFile(filepath.Join(o.dir, "verdict.md"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.dir, "verdict.md"), []byte(text), 0o600); err != nil {
 		return 1, err
 	}
 	switch {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/weirhq/weir/schema"
@@ -32,8 +33,8 @@ const maxMasked = 16 << 10
 // Censor makes what a provider says fit to be shown. A provider may repeat the
 // credentials that it was sent. The zero value knows none.
 type Censor struct {
-	secrets *regexp.Regexp // nil: none
-	longest int            // bytes of a secret in its longest spelling
+	secrets func() *regexp.Regexp // compiled when it is first needed, for it is large; nil: none
+	longest int                   // bytes of a secret in its longest spelling
 }
 
 // NewCensor returns a Censor of secrets, which are of printable ASCII, however
@@ -52,15 +53,21 @@ func NewCensor(secrets ...schema.Secret) Censor {
 	// The longest first: one secret may begin as another does.
 	slices.SortFunc(known, func(a, b string) int { return len(b) - len(a) })
 	c.longest = len(`\u0000`) * len(known[0])
-	for i, s := range known {
+	c.secrets = sync.OnceValue(func() *regexp.Regexp { return spellings(known) })
+	return c
+}
+
+// spellings matches each of the texts, however it is spelled.
+func spellings(texts []string) *regexp.Regexp {
+	patterns := make([]string, len(texts))
+	for i, s := range texts {
 		var b strings.Builder
 		for _, char := range []byte(s) {
 			fmt.Fprintf(&b, `(?:\\*%s|\\+u00(?i:%02x)|%%(?i:%02x))`, regexp.QuoteMeta(string(char)), char, char)
 		}
-		known[i] = b.String()
+		patterns[i] = b.String()
 	}
-	c.secrets = regexp.MustCompile(strings.Join(known, "|"))
-	return c
+	return regexp.MustCompile(strings.Join(patterns, "|"))
 }
 
 // Hide returns s without the secrets, and at most n bytes of it.
@@ -70,7 +77,7 @@ func (c Censor) Hide(s string, n int) string {
 	}
 	// The cut would leave a part of a secret that it goes through.
 	more := len(s) > n+c.longest
-	s = c.secrets.ReplaceAllLiteralString(Cut(s, n+c.longest), "[redacted]")
+	s = c.secrets().ReplaceAllLiteralString(Cut(s, n+c.longest), "[redacted]")
 	if more {
 		s = Cut(s, len(s)-min(len(s), c.longest))
 	}

@@ -198,18 +198,13 @@ func TestFault28To30And35AnswersThatAreNone(t *testing.T) {
 // TestFault31NothingWasSent has what fails before the first byte.
 func TestFault31NothingWasSent(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	p := listen(t, func(*peer, net.Conn, *bufio.Reader) {})
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	for name, url := range map[string]string{
-		"refused":           "http://" + closed.Addr().String(),
+		"refused":           "http://127.0.0.1:1",
 		"no such name":      "https://" + strings.Repeat("x", 64) + ".invalid",
 		"unknown authority": secure.URL,
 		"no TLS":            "https" + strings.TrimPrefix(p.url(), "http"),

@@ -1,18 +1,32 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"time"
+
+	"github.com/weirhq/weir/schema/plainjson"
 )
 
 // Object is a JSON object whose members are looked at one by one, so that one
 // of an unexpected type does not hide the others.
 type Object map[string]json.RawMessage
 
-// AsObject returns raw as an object; nil if it is none.
+// AsObject returns raw as an object; nil if it is none. Its members share raw.
 func AsObject(raw []byte) Object {
-	var o Object
+	if raw = bytes.TrimLeft(raw, " \t\r\n"); len(raw) == 0 || raw[0] != '{' {
+		return nil
+	}
+	o := make(Object)
+	if plainjson.Members(raw, func(name []byte, value json.RawMessage) bool { o[string(name)] = value; return true }) {
+		return o
+	}
+	return asObject(raw)
+}
+
+// asObject is AsObject by the standard decoder.
+func asObject(raw []byte) (o Object) {
 	if json.Unmarshal(raw, &o) != nil {
 		return nil
 	}
@@ -22,11 +36,11 @@ func AsObject(raw []byte) Object {
 // Text returns a member that is a text or a number, as text.
 func (o Object) Text(key string) string {
 	raw := o[key]
-	if len(raw) == 0 {
+	if !Present(raw) {
 		return ""
 	}
-	if n := len(raw); n >= 2 && raw[0] == '"' && raw[n-1] == '"' && plain(raw[1:n-1]) {
-		return string(raw[1 : n-1])
+	if s, ok := plainjson.Text(raw); ok {
+		return s
 	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
@@ -39,14 +53,26 @@ func (o Object) Text(key string) string {
 	return ""
 }
 
-// plain reports whether a text of JSON stands for itself: it needs no decoder.
-func plain(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
+// unquote returns the text that raw is, and whether it is one.
+func unquote(raw json.RawMessage) ([]byte, bool) {
+	n := len(raw)
+	if n < 2 || raw[0] != '"' || raw[n-1] != '"' {
+		return nil, false
 	}
-	return true
+	text := make([]byte, 0, n-2)
+	for i := 1; i < n-1; i++ {
+		c := raw[i]
+		if c == '\\' && i+1 < n-1 && (raw[i+1] == '"' || raw[i+1] == '\\') {
+			i++
+			c = raw[i]
+		} else if c < ' ' || c > '~' || c == '"' || c == '\\' { // not plain
+			var s string
+			err := json.Unmarshal(raw, &s)
+			return []byte(s), err == nil
+		}
+		text = append(text, c)
+	}
+	return text, true
 }
 
 // Present reports whether a member is there and not null.
@@ -75,9 +101,8 @@ const (
 // carries: an object, or a text that holds one. An attempt that is no number is
 // -1, which no claim has; one that is absent is 0.
 func Echo(raw json.RawMessage) (intent string, attempt int) {
-	var encoded string
-	if json.Unmarshal(raw, &encoded) == nil {
-		raw = []byte(encoded)
+	if text, ok := unquote(raw); ok {
+		raw = text
 	}
 	vars := AsObject(raw)
 	intent = Cut(vars.Text(KeyIntent), MaxID)

@@ -86,10 +86,13 @@ const (
 	engine = module + "consumer."
 )
 
-// The functions that an event passes through from the broker on, and those behind
-// its first byte.
+// The functions that an event passes through from the broker on, those that other
+// goroutines have for it among them, and those behind its first byte.
 var (
-	begins = []string{engine + "(*lane).fetch", engine + "(*lane).handle", engine + "(*lane).send", engine + "(*lane).claim", engine + "(*pull).run"}
+	begins = []string{
+		engine + "(*lane).fetch", engine + "(*lane).handle", engine + "(*lane).send", engine + "(*lane).claim", engine + "(*lane).mayPost", engine + "(*pull).run",
+		module + "internal/contact/register.(*Register).Admit",
+	}
 	behind = []string{
 		engine + "(*lane).settle", engine + "(*lane).finish", engine + "(*lane).measure", engine + "(*lane).steps", engine + "(*lane).answered",
 		engine + "(*account).learn", engine + "(*account).compare", engine + "discreet",

@@ -117,10 +117,11 @@ func (c *Child) Stop() error {
 		<-c.done
 		return nil // the first one has told
 	}
-	_ = c.in.Close()
+	// Signalled second, it may be at its end already, and no longer wait for signals.
 	if c.cmd.Process.Signal(syscall.SIGTERM) != nil { // it has ended, or the system knows no signals
 		_ = c.cmd.Process.Kill()
 	}
+	_ = c.in.Close()
 	timer := time.AfterFunc(stopFor, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
 	<-c.done

@@ -136,6 +136,8 @@ func (c Cell) CostRows() [][]string {
 		{"processor, its broker", cpu(c.Cost.Broker)},
 		{"processor, the bare loop", cpu(c.Cost.Loop)},
 		{"processor, its broker", cpu(c.Cost.LoopBy)},
+		{"processor, the same writes alone", cpu(c.Cost.Writes)},
+		{"processor, their broker", cpu(c.Cost.WritesBy)},
 		{"processor, the provider, for weir", cpu(c.Cost.Provider)},
 		{"allocations in weir's own functions, fetch to first byte", fmt.Sprintf("%.0f", c.Cost.Way.Own)},
 		{"allocations in libraries meanwhile", fmt.Sprintf("%.0f", c.Cost.Way.Libraries)},

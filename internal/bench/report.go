@@ -85,9 +85,11 @@ type Cost struct {
 	Weir     Duration `json:"cpu_weir_seconds"`
 	Broker   Duration `json:"cpu_broker_seconds"`
 	Provider Duration `json:"cpu_provider_seconds"`
-	Loop     Duration `json:"cpu_loop_seconds"`        // of the bare loop
-	LoopBy   Duration `json:"cpu_loop_broker_seconds"` // of its broker
-	Allocs   float64  `json:"allocations"`             // of the whole process, libraries included
+	Loop     Duration `json:"cpu_loop_seconds"`          // of the bare loop
+	LoopBy   Duration `json:"cpu_loop_broker_seconds"`   // of its broker
+	Writes   Duration `json:"cpu_writes_seconds"`        // of the writes alone
+	WritesBy Duration `json:"cpu_writes_broker_seconds"` // of their broker
+	Allocs   float64  `json:"allocations"`               // of the whole process, libraries included
 	Bytes    float64  `json:"allocated_bytes"`
 	Peak     int64    `json:"peak_memory_bytes"` // of weir serve
 	Way      Way      `json:"way"`

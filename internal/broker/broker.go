@@ -79,6 +79,8 @@ type Broker struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 
+	hall hall
+
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream // by name; handles that were used before
 	again   chan struct{}               // closed and replaced when the connection was made again

@@ -18,15 +18,15 @@ func TestControl(t *testing.T) {
 		t.Fatalf("control without an owner: got %v, want ErrNoOwner", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- owner.ServeControl(ctx, lane, func(ctx context.Context, request []byte) []byte {
-			if err := ctx.Err(); err != nil {
-				return []byte(err.Error())
-			}
-			return append([]byte("did "), request...)
-		})
-	}()
+	wait, err := owner.ServeControl(ctx, lane, func(ctx context.Context, request []byte) []byte {
+		if err := ctx.Err(); err != nil {
+			return []byte(err.Error())
+		}
+		return append([]byte("did "), request...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the owner answers", func() bool {
 		_, err := cli.Control(t.Context(), lane, []byte("x"))
 		return err == nil
@@ -45,9 +45,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("control of another lane: got %v, want ErrNoOwner", err)
 	}
 	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("serve: got %v, want nil at the end of its context", err)
-	}
+	wait()
 	until(t, "the owner is gone", func() bool {
 		_, err := cli.Control(t.Context(), lane, nil)
 		return errors.Is(err, broker.ErrNoOwner)

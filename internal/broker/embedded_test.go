@@ -20,7 +20,7 @@ import (
 func TestRestartKeepsEverything(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "dir")
-	e := embed(t, broker.EmbeddedConfig{Dir: dir})
+	e := embed(t, broker.EmbeddedConfig{Dir: dir, Listen: ownPort(t)}) // again it keeps the port by itself
 	b := connect(t, e, broker.Config{})
 	publish(t, b, "event")
 	if err := b.Keep(t.Context(), letter(1)); err != nil {
@@ -191,7 +191,7 @@ func TestStoreSizeOfAnExistingStore(t *testing.T) {
 func TestConnectWaitsForTheBroker(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	e := embed(t, broker.EmbeddedConfig{Dir: dir})
+	e := embed(t, broker.EmbeddedConfig{Dir: dir, Listen: ownPort(t)})
 	url, token := e.URL(), e.Token()
 	if err := e.Shutdown(); err != nil {
 		t.Fatal(err)

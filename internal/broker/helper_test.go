@@ -3,6 +3,10 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +20,20 @@ import (
 	"github.com/weirhq/weir/schema"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain fails where a goroutine is left. Each look takes about a second, in which a
+// busy machine may not be done with the last server.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	err := goleak.Find()
+	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); {
+		err = goleak.Find()
+	}
+	if err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 const lane = "acme-sales"
 
@@ -40,6 +57,26 @@ func embed(t *testing.T, cfg broker.EmbeddedConfig) *broker.Embedded {
 	}
 	t.Cleanup(func() { _ = e.Shutdown() }) // a test may have done so before
 	return e
+}
+
+var (
+	firstPort = rand.Uint32N(10_000)
+	ports     atomic.Uint32 // that ownPort has tried
+)
+
+// ownPort returns a loopback address that nobody uses, that the system gives to
+// nobody who asks for any port: a broker that starts anew finds it free.
+func ownPort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+(firstPort+ports.Add(1))%10_000)
+		if ln, err := net.Listen("tcp", address); err == nil {
+			_ = ln.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 // connect connects to an embedded broker, and makes the streams.
@@ -143,12 +180,12 @@ func until(t *testing.T, what string, yes func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for !yes() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%s: not within 30 s", what)
+			t.Fatalf("%s: not within %v", what, patience)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func TestWatchPauses(t *testing.T) {
 func TestWatchOutlastsARestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	e := embed(t, broker.EmbeddedConfig{Dir: dir})
+	e := embed(t, broker.EmbeddedConfig{Dir: dir, Listen: ownPort(t)})
 	b := connect(t, e, broker.Config{})
 	if err := b.Pause(t.Context(), lane, "ann", "before"); err != nil {
 		t.Fatal(err)

@@ -28,4 +28,16 @@ func BenchmarkRule(b *testing.B) {
 			}
 		})
 	}
+	b.Run("window and number", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			number, err := day.Number("to", to.Number)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := day.Rule(e, consumer.Recipient{Channel: "telephone", Number: number}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -31,6 +31,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nyaruka/phonenumbers"
@@ -80,6 +81,8 @@ type Rules struct {
 	cfg  Config
 	zone *time.Location // nil: none
 	days days
+
+	newest atomic.Pointer[dialable] // found by Number; Rule is mostly asked of the same one next
 }
 
 // New returns the rules of a lane.
@@ -129,7 +132,7 @@ func (r *Rules) Rule(e *schema.Reading, to consumer.Recipient) (consumer.Rule, e
 		}
 	}
 	if to.Number != "" {
-		if err := r.cfg.Numbers.check(to); err != nil {
+		if err := r.checkNumber(to); err != nil {
 			return nil, err
 		}
 	}

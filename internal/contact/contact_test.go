@@ -92,6 +92,38 @@ func TestNumber(t *testing.T) {
 	}
 }
 
+// What a number was found to be when it was made makes no difference to the rules.
+func TestNumberThenRule(t *testing.T) {
+	t.Parallel()
+	texts := []string{
+		"+14155550101", "+4930123456", "+390612345678", "+49110", "+49116117", "+19005550100", "+1415555010", "+15555550100",
+		"+49 30 123456", "030 123456", "110", "", "+", "+999123456789", "+4915112345678",
+	}
+	for _, region := range []string{"", "DE"} {
+		for _, deny := range [][]string{nil, {"US"}} {
+			made := func() *contact.Rules {
+				rules, err := contact.New(contact.Config{Numbers: contact.Numbers{Region: region, Deny: deny}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return rules
+			}
+			used, e := made(), schema.NewReading(event.New())
+			for _, first := range texts {
+				_, _ = used.Number("to", first)
+				for _, text := range texts {
+					to := consumer.Recipient{Channel: "telephony", Number: text, Field: "to"}
+					_, got := used.Rule(e, to)
+					_, want := made().Rule(e, to)
+					if fmt.Sprint(got) != fmt.Sprint(want) {
+						t.Errorf("%q after %q: got %v, want %v", text, first, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestWhoIsCalled(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -56,16 +56,38 @@ func (r *Rules) Number(field, text string) (string, error) {
 	if err := special(number); err != nil {
 		return "", err
 	}
-	return phonenumbers.Format(number, phonenumbers.E164), nil
+	international := phonenumbers.Format(number, phonenumbers.E164)
+	if international == text {
+		r.newest.Store(&dialable{text, number})
+	}
+	return international, nil
 }
 
-// check refuses a recipient whose number is not to be dialled.
-func (n Numbers) check(to consumer.Recipient) error {
+// dialable is a number that is not special, and the international form that it was
+// read from.
+type dialable struct {
+	text   string
+	number *phonenumbers.PhoneNumber // not to be changed
+}
+
+// dialable returns a recipient's number, which is read once if Number has just found
+// it to be dialable.
+func (r *Rules) dialable(to consumer.Recipient) (*phonenumbers.PhoneNumber, error) {
+	if known := r.newest.Load(); known != nil && known.text == to.Number {
+		return known.number, nil
+	}
 	number, err := phonenumbers.Parse(to.Number, "")
 	if err != nil || phonenumbers.Format(number, phonenumbers.E164) != to.Number {
-		return refuse(to.Field, "The phone number %s is none that could be called.", schema.MaskNumber(to.Number))
+		return nil, refuse(to.Field, "The phone number %s is none that could be called.", schema.MaskNumber(to.Number))
 	}
-	if err := special(number); err != nil {
+	return number, special(number)
+}
+
+// checkNumber refuses a recipient whose number is not to be dialled.
+func (r *Rules) checkNumber(to consumer.Recipient) error {
+	n := r.cfg.Numbers
+	number, err := r.dialable(to)
+	if err != nil {
 		return err
 	}
 	if phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {

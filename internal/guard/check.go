@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,10 @@ func (g *Guard) Check(ctx context.Context) ([]Finding, error) {
 }
 
 func (g *Guard) check(ctx context.Context) ([]Finding, error) {
+	s := g.seal(ctx) // before anything is read
+	g.mu.Lock()
+	g.opened, g.unread = s, false
+	g.mu.Unlock()
 	now, found, err := g.behind(ctx, g.old)
 	if err != nil {
 		return nil, err
@@ -38,6 +43,7 @@ func (g *Guard) check(ctx context.Context) ([]Finding, error) {
 		found = append(found, Finding{Stream: g.cfg.Shelf, Text: "holds an older mark than the file beside the store: the store was put back or emptied"})
 	}
 	if g.first && empty(now) {
+		g.settle(s, nil)
 		return nil, nil
 	}
 	if g.first {
@@ -47,15 +53,32 @@ func (g *Guard) check(ctx context.Context) ([]Finding, error) {
 		}
 		found = append(found, anew...)
 	}
-	more, err := g.readable(ctx)
-	if found = append(found, more...); err != nil || len(found) > 0 {
-		return found, err
+	if !g.first && len(found) == 0 && g.trusts(ctx, now[g.cfg.Ledger], s) {
+		s.Read = g.old.Seal.Read
+		g.mu.Lock()
+		g.unread = true
+		g.mu.Unlock()
+		g.lg.Info().Time("read", s.Read).Msg("the broker has had the ledger open since it was read in full; it is read again while the lanes work")
+	} else {
+		more, err := g.readable(ctx)
+		if found = append(found, more...); err != nil || len(found) > 0 {
+			return found, err
+		}
 	}
 	if g.first {
 		g.lg.Info().Msg("no mark of the state yet: everything is compared once")
-		return g.scrub(ctx, 0)
+		found, err = g.scrub(ctx, 0)
+	} else {
+		found, err = g.witness(ctx, ids{}, g.old, 0)
 	}
-	return g.witness(ctx, ids{}, g.old, 0)
+	if err == nil && g.Unread() && !g.seal(ctx).same(s) {
+		g.old.Seal = seal{} // the broker has opened the ledger anew meanwhile
+		return g.check(ctx)
+	}
+	if err == nil {
+		g.settle(s, found)
+	}
+	return found, err
 }
 
 // empty reports whether nothing was ever stored.
@@ -97,19 +120,7 @@ const readTries = 3
 func (g *Guard) readable(ctx context.Context) ([]Finding, error) {
 	was := g.old.Streams[g.cfg.Ledger]
 	for try := 1; ; try++ {
-		now, err := g.survey(ctx)
-		if err != nil {
-			return nil, err
-		}
-		is := now[g.cfg.Ledger]
-		var n, last uint64
-		err = g.read(ctx, reading{stream: g.cfg.Ledger, filter: ">", headers: true}, func(m message) error {
-			n++
-			if last = m.sequence; n+was.Missing >= is.claimed && last >= is.last {
-				return errEnd // what is newer other replicas have just written, and go on
-			}
-			return nil
-		})
+		is, n, last, err := g.count(ctx, was.Missing, 0, func(is survey) uint64 { return is.claimed }, newSums(was.Entries))
 		if err != nil {
 			return nil, err
 		}
@@ -132,6 +143,74 @@ func (g *Guard) readable(ctx context.Context) ([]Finding, error) {
 			return []Finding{{Stream: g.cfg.Ledger, Text: fmt.Sprintf("ends at sequence %d, but what can be read ends at %d", is.last, last)}}, nil
 		}
 	}
+}
+
+// countRounds is how often count asks at most. Only if others make new entries in each
+// of the rounds, all but the first of milliseconds, may these hide as many that are lost.
+const countRounds = 10
+
+// count reads the ledger, and returns what the broker says of it, how many entries can be
+// read, and the sequence of the last one. What others write meanwhile moves an entry,
+// which counts once, or adds one that the broker has not counted. So the ledger is whole
+// where what is no newer than the broker's number is enough, and is not where all that
+// was read is too little; in between the broker is asked anew, and what is newer is read.
+// told says how many the broker counts.
+func (g *Guard) count(ctx context.Context, missing uint64, pause time.Duration, told func(survey) uint64, t tally) (is survey, n, last uint64, err error) {
+	for round := 1; ; round++ {
+		now, err := g.survey(ctx)
+		if err != nil {
+			return survey{}, 0, 0, err
+		}
+		is = now[g.cfg.Ledger]
+		want := told(is)
+		err = g.read(ctx, reading{stream: g.cfg.Ledger, filter: ">", from: last + 1, headers: true, pause: pause}, func(m message) error {
+			t.add(m)
+			if last = m.sequence; last >= is.last && t.entries()+missing >= want {
+				return errEnd // what is newer other replicas have just written, and go on
+			}
+			return nil
+		})
+		if n = t.entries(); err != nil || n+missing < want || last <= is.last || round == countRounds {
+			return is, n, last, err
+		}
+	}
+}
+
+// tally counts entries, each once.
+type tally interface {
+	add(message)
+	entries() uint64
+}
+
+// sums is a tally in eight bytes for each entry. They are sorted when their number is
+// asked for first; only what comes after costs more.
+type sums struct {
+	seed   maphash.Seed
+	all    []uint64
+	sorted bool
+	later  map[uint64]struct{}
+}
+
+// newSums has room for n entries.
+func newSums(n uint64) *sums {
+	return &sums{seed: maphash.MakeSeed(), all: make([]uint64, 0, min(n, 1<<24)), later: make(map[uint64]struct{})}
+}
+
+func (s *sums) add(m message) {
+	sum := maphash.String(s.seed, m.subject)
+	if !s.sorted {
+		s.all = append(s.all, sum)
+	} else if _, is := slices.BinarySearch(s.all, sum); !is {
+		s.later[sum] = struct{}{}
+	}
+}
+
+func (s *sums) entries() uint64 {
+	if !s.sorted {
+		slices.Sort(s.all)
+		s.all, s.sorted = slices.Compact(s.all), true
+	}
+	return uint64(len(s.all) + len(s.later))
 }
 
 // unreadable is the finding of entries that the broker counts and cannot read.

@@ -17,11 +17,22 @@
 // # What is compared
 //
 // Check, at the start and before anything is claimed, compares the mark with the
-// streams; it reads the whole ledger once, without the bodies, since the broker
-// counts entries that it can no longer read; and it asks the ledger for what the
-// other streams say was done since the mark: each outcome that tells of a
-// conversation, and each event at or below the ack floor of its subject, has an entry.
+// streams; unless the ledger is sealed it reads all of it once, without the bodies,
+// since the broker counts entries that it can no longer read; and it asks the ledger
+// for what the other streams say was done since the mark: each outcome that tells of
+// a conversation, and each event at or below the ack floor of its subject, has an
+// entry.
 // Run goes on comparing, and Scrub reads everything.
+//
+// # The seal
+//
+// The seal is a consumer on the ledger's stream that the broker keeps in memory
+// alone: it is gone when the stream was opened anew, by a new start of the broker or
+// a copy that was put back. While it is the one under which the ledger was read in
+// full, within a day, a start has the same to fear as a Guard that ran all the while,
+// and no more: Check then leaves the reading to Scrub, which the caller begins at once,
+// and again if it failed.
+// A cluster has no seal, and the embedded broker none that lasts.
 //
 // What is found is a Finding: the caller stops the lanes, durably, and then calls
 // Accept, because the mark goes on from what is there. A mark that is lower than

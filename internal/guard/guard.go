@@ -68,7 +68,10 @@ type Guard struct {
 	fresh   []uint64 // sequences beyond counted that are entries of their own
 	changes uint64   // of mark, by Raise
 	missing uint64   // see level
+	lacking uint64   // what becomes missing when Told
 	ends    uint64   // see level
+	opened  seal     // the newest that was seen
+	unread  bool     // see Unread
 
 	writing sync.Mutex // held while the file is written
 	file    *file      // nil without one
@@ -403,7 +406,7 @@ func (g *Guard) look(ctx context.Context, report func(context.Context, []Finding
 			return err
 		}
 		g.mu.Lock()
-		g.mark.Streams, g.fresh = nil, nil
+		g.mark.Streams, g.fresh, g.mark.Seal = nil, nil, seal{}
 		g.mu.Unlock()
 	}
 	g.follow(now, 0)

@@ -19,6 +19,7 @@ type mark struct {
 	By      string           `json:"by,omitzero"`      // the guard that wrote it
 	At      time.Time        `json:"at"`
 	Streams map[string]level `json:"streams"`
+	Seal    seal             `json:"seal,omitzero"` // under which the ledger was last read in full
 }
 
 // level is how far one stream was.
@@ -40,7 +41,7 @@ func (m mark) clone() mark {
 
 // raised reports whether m says more of the streams than old does.
 func (m mark) raised(old mark) bool {
-	return !maps.EqualFunc(m.Streams, old.Streams, func(a, b level) bool {
+	return !m.Seal.equal(old.Seal) || !maps.EqualFunc(m.Streams, old.Streams, func(a, b level) bool {
 		same := a.Created.Equal(b.Created)
 		a.Created, b.Created = time.Time{}, time.Time{}
 		return same && a == b

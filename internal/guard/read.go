@@ -12,7 +12,7 @@ import (
 
 const (
 	readBatch = 512
-	startRead = 8192 // of headers, at the start, when somebody waits for it: each batch costs a round trip
+	startRead = 8192 // of headers, at the start, when somebody waits for it
 	readWait  = 2 * time.Second
 )
 
@@ -40,9 +40,10 @@ type reading struct {
 // of them through a consumer, for its speed, and what that left out, be it for an
 // error or because its replica was behind, from the leader.
 func (g *Guard) read(ctx context.Context, r reading, give func(message) error) error {
-	s, err := g.b.JetStream().Stream(ctx, r.stream)
+	js := g.b.JetStream()
+	s, err := js.Stream(ctx, r.stream)
 	if err == nil {
-		w := &walk{s: s, r: r, next: max(r.from, 1), size: readBatch, give: give}
+		w := &walk{js: js, s: s, r: r, next: max(r.from, 1), size: readBatch, give: give}
 		if r.headers && r.pause == 0 {
 			w.size = startRead
 		}
@@ -68,17 +69,19 @@ var (
 )
 
 type walk struct {
+	js   jetstream.JetStream
 	s    jetstream.Stream
 	r    reading
 	next uint64 // the first sequence not yet looked at
-	size uint64 // of a fetch
-	came uint64 // messages of the consumer so far
+	size uint64 // how many are asked for at once
+	most uint64 // that size may be
 	give func(message) error
 }
 
-// all reads in bulk, with a consumer anew and in smaller portions after one of which
-// messages were missed, as on a slow line.
+// all reads in bulk, with a consumer anew and in smaller portions at first after one of
+// which messages were missed, as on a slow line.
 func (w *walk) all(ctx context.Context) error {
+	w.most = w.size
 	for {
 		from := w.next
 		err := w.bulk(ctx)
@@ -107,45 +110,9 @@ func (w *walk) bulk(ctx context.Context) error {
 		_ = w.s.DeleteConsumer(ctx, c.CachedInfo().Name) // else the broker removes it in a minute
 	}()
 	if most := c.CachedInfo().Config.MaxRequestBatch; most > 0 { // the server's own limit
-		w.size = min(w.size, uint64(most))
+		w.size, w.most = min(w.size, uint64(most)), min(w.most, uint64(most))
 	}
-	w.came = 0
-	for pending := c.CachedInfo().NumPending; pending > 0; {
-		batch, err := c.Fetch(int(min(pending, w.size)), jetstream.FetchMaxWait(readWait)) //nolint:gosec // at most startRead
-		if err != nil {
-			return nil // as above
-		}
-		if pending, err = w.batch(batch); err != nil {
-			return err
-		}
-		if err := rest(ctx, w.r.pause); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// batch gives what one fetch brought, and returns how many are left; 0 also
-// where nothing came.
-func (w *walk) batch(batch jetstream.MessageBatch) (pending uint64, err error) {
-	for m := range batch.Messages() {
-		meta, err := m.Metadata()
-		if err != nil {
-			continue
-		}
-		if w.came++; meta.Sequence.Consumer != w.came {
-			return 0, errMissed
-		}
-		if meta.Sequence.Stream < w.next {
-			continue
-		}
-		pending = meta.NumPending
-		err = w.take(message{m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp})
-		if err != nil {
-			return 0, err
-		}
-	}
-	return pending, nil
+	return w.pull(ctx, c.CachedInfo())
 }
 
 // step reads the next message from the leader.

@@ -15,7 +15,7 @@ import (
 )
 
 // stall stands between a client and the broker, and once says nothing for a while
-// after so many bytes of the broker's.
+// after so many bytes of the broker's; without a while, it ends the connection.
 func stall(t *testing.T, url string, after *atomic.Int64, wait time.Duration) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -23,11 +23,7 @@ func stall(t *testing.T, url string, after *atomic.Int64, wait time.Duration) st
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		client, err := ln.Accept()
-		if err != nil {
-			return
-		}
+	pass := func(client net.Conn) {
 		defer client.Close()
 		broker, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
 		if err != nil {
@@ -39,18 +35,30 @@ func stall(t *testing.T, url string, after *atomic.Int64, wait time.Duration) st
 		for {
 			n, err := broker.Read(b)
 			if left := after.Load(); left > 0 && after.Add(-int64(n)) <= 0 {
+				if wait == 0 {
+					return
+				}
 				time.Sleep(wait)
 			}
 			if _, werr := client.Write(b[:n]); err != nil || werr != nil {
 				return
 			}
 		}
+	}
+	go func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go pass(client)
+		}
 	}()
 	return "nats://" + ln.Addr().String()
 }
 
 // start starts a broker.
-func start(t *testing.T, limits server.JSLimitOpts) *server.Server {
+func start(t testing.TB, limits server.JSLimitOpts) *server.Server {
 	t.Helper()
 	e, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, JetStreamLimits: limits})
 	if err != nil {
@@ -64,10 +72,10 @@ func start(t *testing.T, limits server.JSLimitOpts) *server.Server {
 	return e
 }
 
-// filled returns a stream with so many messages, behind a line that stalls.
-func filled(t *testing.T, e *server.Server, n int, after *atomic.Int64) jetstream.Stream {
+// filled returns a walk over a stream with so many messages.
+func filled(t testing.TB, url string, n int, opts ...nats.Option) *walk {
 	t.Helper()
-	nc, err := nats.Connect(stall(t, e.ClientURL(), after, readWait+3*time.Second))
+	nc, err := nats.Connect(url, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +94,7 @@ func filled(t *testing.T, e *server.Server, n int, after *atomic.Int64) jetstrea
 		}
 	}
 	<-js.PublishAsyncComplete()
-	return s
+	return &walk{js: js, s: s, r: reading{filter: ">", headers: true}, next: 1, size: startRead}
 }
 
 // Messages that come too late for their fetch are read all the same: the broker will
@@ -95,12 +103,13 @@ func TestMessagesThatComeTooLateAreRead(t *testing.T) {
 	t.Parallel()
 	const all = 2000
 	var after atomic.Int64
-	s := filled(t, start(t, server.JSLimitOpts{}), all, &after)
+	w := filled(t, stall(t, start(t, server.JSLimitOpts{}).ClientURL(), &after, readWait+3*time.Second), all)
+	w.size = 500
 	var got []uint64
-	w := &walk{s: s, r: reading{filter: ">", headers: true}, next: 1, size: 500, give: func(m message) error {
+	w.give = func(m message) error {
 		got = append(got, m.sequence)
 		return nil
-	}}
+	}
 	after.Store(50_000)
 	if err := w.all(t.Context()); err != nil {
 		t.Fatal(err)
@@ -120,11 +129,11 @@ func TestMessagesThatComeTooLateAreRead(t *testing.T) {
 func TestAServerThatAllowsSmallFetches(t *testing.T) {
 	t.Parallel()
 	const all = 500
-	s, n := filled(t, start(t, server.JSLimitOpts{MaxRequestBatch: 100}), all, new(atomic.Int64)), 0
-	w := &walk{s: s, r: reading{filter: ">", headers: true}, next: 1, size: startRead, give: func(message) error {
+	w, n := filled(t, start(t, server.JSLimitOpts{MaxRequestBatch: 100}).ClientURL(), all), 0
+	w.give = func(message) error {
 		n++
 		return nil
-	}}
+	}
 	if err := w.all(t.Context()); err != nil || n != all {
 		t.Errorf("in bulk: got %d messages, %v; want %d", n, err, all)
 	}

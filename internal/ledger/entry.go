@@ -1,12 +1,10 @@
 package ledger
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -106,16 +104,6 @@ type named struct {
 	At           time.Time `json:"at"`
 }
 
-// members are the names that entry knows.
-var members = func() map[string]bool {
-	known := map[string]bool{}
-	for f := range reflect.TypeFor[entry]().Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		known[name] = true
-	}
-	return known
-}()
-
 // states are those that an entry may have. Of one in another state nothing is known: it
 // may hold a slot.
 var states = consumer.States()
@@ -126,7 +114,7 @@ type unknown map[string]json.RawMessage
 // encode returns the stored form of in, with the members that were there
 // before and that this version does not know.
 func encode(in consumer.Intent, write string, extra unknown) ([]byte, error) {
-	data, err := json.Marshal(newEntry(in, write))
+	data, err := newEntry(in, write).marshal()
 	if err != nil || len(extra) == 0 {
 		return data, err
 	}
@@ -212,19 +200,20 @@ func decode(lane, key string, data []byte) (consumer.Intent, unknown, error) {
 	if err := json.Unmarshal(data, &extra); err != nil {
 		return fail(err)
 	}
-	maps.DeleteFunc(extra, func(name string, _ json.RawMessage) bool { return members[name] })
+	maps.DeleteFunc(extra, func(name string, _ json.RawMessage) bool { return isMember(name) })
 	return e.intent(lane, key), extra, nil
 }
 
-// decodeKnown reads an entry as this version writes it, in one pass. Whatever has
-// members that are not known, or anything odd, is left to decode.
-func decodeKnown(data []byte) (e entry, ok bool) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if d.Decode(&e) != nil || d.InputOffset() != int64(len(data)) {
-		return e, false
+// isMember reports whether entry has a member of this name. The case makes no
+// difference, as it makes none to the decoder: what was read as a member must not come
+// back, as it was, after the member was written anew.
+func isMember(name string) bool {
+	for known := range members {
+		if strings.EqualFold(known, name) {
+			return true
+		}
 	}
-	return e, e.V == format && slices.Contains(states, e.State) && e.State != consumer.Absent
+	return false
 }
 
 // writeOf returns the id of the write that stored this value; empty if it
@@ -270,7 +259,7 @@ const memoryLimit = 4096
 // lately, so that Store need not read before it writes.
 type memory struct {
 	mu sync.Mutex
-	m  map[string]remembered
+	m  map[address]remembered
 }
 
 type remembered struct {
@@ -278,13 +267,13 @@ type remembered struct {
 	extra    unknown
 }
 
-func (m *memory) put(path string, revision uint64, extra unknown) {
+func (m *memory) put(at address, revision uint64, extra unknown) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.m == nil {
-		m.m = make(map[string]remembered)
+		m.m = make(map[address]remembered)
 	}
-	old, ok := m.m[path]
+	old, ok := m.m[at]
 	if ok && old.revision > revision {
 		return
 	}
@@ -294,12 +283,12 @@ func (m *memory) put(path string, revision uint64, extra unknown) {
 			break
 		}
 	}
-	m.m[path] = remembered{revision, extra}
+	m.m[at] = remembered{revision, extra}
 }
 
-func (m *memory) get(path string, revision uint64) (unknown, bool) {
+func (m *memory) get(at address, revision uint64) (unknown, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, ok := m.m[path]
+	r, ok := m.m[at]
 	return r.extra, ok && r.revision == revision
 }

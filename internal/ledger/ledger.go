@@ -36,7 +36,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -249,18 +248,42 @@ func (l *Ledger) resize(ctx context.Context, info *jetstream.StreamInfo, room in
 	return nil
 }
 
-var (
-	lanes = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-	keys  = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-)
+// isLane reports whether a name can be a lane's.
+func isLane(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return len(name) >= 1 && len(name) <= 32
+}
 
-// path returns the part of an entry's subject after the bucket.
-func path(lane, key string) (string, error) {
-	if !lanes.MatchString(lane) {
+// isKey reports whether a key is a UUID in small letters.
+func isKey(key string) bool {
+	for i := range len(key) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		switch c := key[i]; {
+		case dash && c == '-', !dash && c >= '0' && c <= '9', !dash && c >= 'a' && c <= 'f':
+		default:
+			return false
+		}
+	}
+	return len(key) == 36
+}
+
+// address is the subject of an entry.
+type address string
+
+// String returns what comes after the bucket.
+func (a address) String() string { return string(a[len(subjects):]) }
+
+// addressOf returns the subject of an intent's entry.
+func addressOf(lane, key string) (address, error) {
+	if !isLane(lane) {
 		return "", fmt.Errorf("lane name %q: must be 1 to 32 of a-z, 0-9 and -", lane)
 	}
-	if !keys.MatchString(key) {
+	if !isKey(key) {
 		return "", fmt.Errorf("intent key %q: must be a lower-case UUID", key)
 	}
-	return lane + "." + key, nil
+	return address(subjects + lane + "." + key), nil
 }

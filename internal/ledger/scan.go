@@ -32,7 +32,7 @@ const (
 // nothing newer. So the scan ends, and at its end nothing was missed.
 func (l *Ledger) Scan(ctx context.Context, lane string, since time.Time) iter.Seq2[consumer.Entry, error] {
 	return func(yield func(consumer.Entry, error) bool) {
-		if !lanes.MatchString(lane) {
+		if !isLane(lane) {
 			yield(consumer.Entry{}, fmt.Errorf("scan: lane name %q: must be 1 to 32 of a-z, 0-9 and -", lane))
 			return
 		}

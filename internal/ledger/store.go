@@ -17,13 +17,13 @@ import (
 // Load implements consumer.Ledger.
 func (l *Ledger) Load(ctx context.Context, lane, key string) (consumer.Intent, uint64, error) {
 	absent := consumer.Intent{Lane: lane, Key: key}
-	p, err := path(lane, key)
+	at, err := addressOf(lane, key)
 	if err != nil {
 		return absent, 0, fmt.Errorf("load: %w", err)
 	}
-	h, err := l.read(ctx, p)
+	h, err := l.read(ctx, at)
 	if err != nil {
-		return absent, 0, fmt.Errorf("load %s from the ledger: %w", p, err)
+		return absent, 0, fmt.Errorf("load %s from the ledger: %w", at, err)
 	}
 	if h.gone {
 		return absent, 0, nil
@@ -32,46 +32,46 @@ func (l *Ledger) Load(ctx context.Context, lane, key string) (consumer.Intent, u
 	if err != nil {
 		return absent, 0, fmt.Errorf("load from the ledger: %w", err)
 	}
-	l.known.put(p, h.revision, extra)
+	l.known.put(at, h.revision, extra)
 	return in, h.revision, nil
 }
 
 // Store implements consumer.Ledger. Reasons, and an event's source, id and
 // type, are cut to the bounds of an entry.
 func (l *Ledger) Store(ctx context.Context, in consumer.Intent, revision uint64) (uint64, error) {
-	p, err := path(in.Lane, in.Key)
+	at, err := addressOf(in.Lane, in.Key)
 	if err != nil {
 		return 0, fmt.Errorf("store: %w", err)
 	}
 	if in.State == consumer.Absent {
-		return 0, fmt.Errorf("store %s: an entry needs a state", p)
+		return 0, fmt.Errorf("store %s: an entry needs a state", at)
 	}
-	extra, err := l.unknown(ctx, p, in, revision)
+	extra, err := l.unknown(ctx, at, in, revision)
 	if err != nil {
-		return 0, fmt.Errorf("store %s in the ledger: %w", p, err)
+		return 0, fmt.Errorf("store %s in the ledger: %w", at, err)
 	}
 	if l.back.Load() {
-		return 0, fmt.Errorf("store %s: the ledger has lost entries; nothing is written until its lanes are held", p)
+		return 0, fmt.Errorf("store %s: the ledger has lost entries; nothing is written until its lanes are held", at)
 	}
 	floor := l.top.Load()
-	w := write{path: p, id: nuid.Next(), expect: revision}
+	w := write{at: at, id: nuid.Next(), expect: revision}
 	if w.data, err = encode(in, w.id, extra); err != nil {
-		return 0, fmt.Errorf("store %s: %w", p, err)
+		return 0, fmt.Errorf("store %s: %w", at, err)
 	}
 	stored, fresh, err := l.write(ctx, w)
 	if err != nil {
-		return 0, fmt.Errorf("store %s in the ledger: %w", p, err)
+		return 0, fmt.Errorf("store %s in the ledger: %w", at, err)
 	}
 	if !l.rose(floor, stored) {
 		if l.back.CompareAndSwap(false, true) {
 			l.lost(stored, floor)
 		}
-		return 0, fmt.Errorf("store %s in the ledger: its sequence %d comes after %d, so the ledger has lost entries: %w", p, stored, floor, consumer.ErrConflict)
+		return 0, fmt.Errorf("store %s in the ledger: its sequence %d comes after %d, so the ledger has lost entries: %w", at, stored, floor, consumer.ErrConflict)
 	}
 	if err := l.stored(stored, fresh); err != nil {
-		return 0, fmt.Errorf("store %s in the ledger: note it: %w", p, err)
+		return 0, fmt.Errorf("store %s in the ledger: note it: %w", at, err)
 	}
-	l.known.put(p, stored, extra)
+	l.known.put(at, stored, extra)
 	return stored, nil
 }
 
@@ -102,14 +102,14 @@ func (l *Ledger) Accept() {
 
 // unknown returns the members of the entry at revision that this version does
 // not know.
-func (l *Ledger) unknown(ctx context.Context, p string, in consumer.Intent, revision uint64) (unknown, error) {
+func (l *Ledger) unknown(ctx context.Context, at address, in consumer.Intent, revision uint64) (unknown, error) {
 	if revision == 0 {
 		return nil, nil
 	}
-	if extra, ok := l.known.get(p, revision); ok {
+	if extra, ok := l.known.get(at, revision); ok {
 		return extra, nil
 	}
-	h, err := l.read(ctx, p)
+	h, err := l.read(ctx, at)
 	if err != nil {
 		return nil, err
 	}
@@ -128,18 +128,18 @@ type head struct {
 }
 
 // read asks the leader for the newest message of a key.
-func (l *Ledger) read(ctx context.Context, p string) (head, error) {
+func (l *Ledger) read(ctx context.Context, at address) (head, error) {
 	var h head
 	err := l.retry(ctx, func(ctx context.Context) error {
 		var err error
-		h, err = l.readOnce(ctx, p)
+		h, err = l.readOnce(ctx, at)
 		return err
 	})
 	return h, err
 }
 
-func (l *Ledger) readOnce(ctx context.Context, p string) (head, error) {
-	m, err := l.stream.GetLastMsgForSubject(ctx, subjects+p)
+func (l *Ledger) readOnce(ctx context.Context, at address) (head, error) {
+	m, err := l.stream.GetLastMsgForSubject(ctx, string(at))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return head{gone: true}, nil
 	}
@@ -162,7 +162,7 @@ func Removed(h nats.Header) bool { return removed(h) }
 // write is one Store: the same bytes and the same expectation however often
 // they are sent.
 type write struct {
-	path   string
+	at     address
 	data   []byte
 	id     string
 	expect uint64
@@ -177,7 +177,7 @@ func (l *Ledger) write(ctx context.Context, w write) (revision uint64, fresh boo
 	var stored uint64
 	lost := false // an earlier copy may have been stored, or may be yet
 	err = l.retry(ctx, func(ctx context.Context) error {
-		ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: l.prefix + w.path, Data: w.data, Header: nats.Header{}},
+		ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: l.target(w.at), Data: w.data, Header: nats.Header{}},
 			jetstream.WithExpectLastSequencePerSubject(w.expect), jetstream.WithRetryAttempts(0))
 		if err == nil {
 			stored = ack.Sequence
@@ -193,6 +193,14 @@ func (l *Ledger) write(ctx context.Context, w write) (revision uint64, fresh boo
 	return stored, w.expect == 0, err
 }
 
+// target is the subject to publish an entry to.
+func (l *Ledger) target(at address) string {
+	if l.prefix == subjects {
+		return string(at)
+	}
+	return l.prefix + at.String()
+}
+
 // settle finds out why the broker says that the key has another revision than
 // the one expected: this write was stored before, the key has the mark of a
 // removal, or somebody else was faster. While an earlier copy of the write may
@@ -200,7 +208,7 @@ func (l *Ledger) write(ctx context.Context, w write) (revision uint64, fresh boo
 // anybody known to be faster while the key has the revision that is expected: the
 // broker refuses what comes after a write that waits for a quorum.
 func (l *Ledger) settle(ctx context.Context, w *write, lost bool) (uint64, error) {
-	h, err := l.readOnce(ctx, w.path)
+	h, err := l.readOnce(ctx, w.at)
 	switch {
 	case err != nil:
 		return 0, err

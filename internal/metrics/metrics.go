@@ -52,23 +52,17 @@ type Account struct {
 type Metrics struct {
 	registry *prometheus.Registry
 	accounts map[string]string // by lane
+	tallies  *tallies
 
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	attempts *prometheus.CounterVec
-	refused  *prometheus.CounterVec
 	queued   *prometheus.HistogramVec
 	waits    *prometheus.CounterVec
 	waited   *prometheus.CounterVec
-	created  *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	seconds  *prometheus.CounterVec
-	finished *prometheus.CounterVec
 	rules    *prometheus.CounterVec
-	doubted  *prometheus.CounterVec
-	second   *prometheus.CounterVec
 
-	taken     *prometheus.CounterVec
 	door      *prometheus.CounterVec
 	doorTime  *prometheus.HistogramVec
 	events    *prometheus.CounterVec
@@ -84,11 +78,12 @@ var requestBuckets = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 // New returns metrics that nobody has told anything yet.
 func New(cfg Config) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), accounts: make(map[string]string)}
+	m := &Metrics{registry: prometheus.NewRegistry(), accounts: make(map[string]string), tallies: newTallies(cfg.Accounts)}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&vitals{now: cfg.Now, accounts: cfg.Accounts},
+		m.tallies,
 	)
 	build := m.gauge("weir_build_info", "The version that runs. The value is always 1.", "version", "goversion")
 	build.WithLabelValues(cfg.Version, runtime.Version()).Set(1)
@@ -98,7 +93,6 @@ func New(cfg Config) *Metrics {
 		for _, ln := range a.Lanes {
 			m.accounts[ln] = a.Name
 		}
-		m.begin(a)
 	}
 	return m
 }
@@ -108,48 +102,21 @@ func (m *Metrics) ofCalls() {
 	const lane, account = "lane", "account"
 	m.requests = m.counter("weir_requests_total", "Create requests, by the answer's status: the status of HTTP, or none.", account, "code")
 	m.duration = m.histogram("weir_request_duration_seconds", "How long a create request took, until its answer was read or given up.", requestBuckets, account)
-	m.attempts = m.counter("weir_attempts_total", "Events that were part of a create request, by what the answer meant for them.", lane, account, "verdict")
-	m.refused = m.counter("weir_too_many_requests_total", "Answers that there is no slot: full, or unexplained while slots should be free.", account, "kind")
 	m.queued = m.histogram("weir_event_to_call_seconds", "From an event's publication to the first byte of the request that made its conversation, by the broker's clock.", waitBuckets, lane, account)
 	m.waits = m.counter("weir_waits_total", "Waits that are over, of events that were then sent, by cause.", lane, account, "cause")
 	m.waited = m.counter("weir_wait_seconds_total", "How long these waits were, by cause.", lane, account, "cause")
-	m.created = m.counter("weir_conversations_created_total", "Conversations that exist, each once.", lane, account)
 	m.ended = m.counter("weir_conversations_ended_total", "Conversations whose end is known, by result.", lane, account, "result")
 	m.seconds = m.counter("weir_conversation_seconds_total", "How long these conversations were, as far as the provider says.", lane, account)
-	m.finished = m.counter("weir_events_finished_total", "Events that came to an end without a conversation: rejected, expired, suppressed or cancelled.", lane, account, "kind")
 	m.rules = m.counter("weir_contact_rulings_total", "Events that a contact rule kept from being sent: later, or never.", lane, account, "rule", "ruling")
-	m.doubted = m.counter("weir_doubts_total", "Events that came into doubt.", lane, account)
-	m.second = m.counter("weir_second_conversations_total", "Second conversations of one event that were found. Each is an alarm.", lane, account)
 }
 
 // ofOthers makes the metrics of what surrounds the lanes.
 func (m *Metrics) ofOthers() {
 	const lane, account = "lane", "account"
-	m.taken = m.counter("weir_account_taken_total", "How often this replica took an account over.", account)
 	m.door = m.counter("weir_gateway_requests_total", "Requests to the gateway, by route, lane in the address, method and status.", "route", lane, "method", "code")
 	m.doorTime = m.histogram("weir_gateway_request_duration_seconds", "How long the gateway took to answer.", requestBuckets, "route")
 	m.events = m.counter("weir_gateway_events_total", "Events that came in over HTTP, by what became of them: accepted, duplicate, skipped, refused, or failed for want of the broker.", "door", lane, "result")
 	m.delivered = m.counter("weir_outcome_deliveries_total", "Tries to deliver an outcome by HTTP: delivered, refused, endpoint or gone.", lane, account, "result")
-}
-
-// begin lets the counters that alerts look at begin with 0: a first event would
-// else not be seen as a rise.
-func (m *Metrics) begin(a Account) {
-	m.taken.WithLabelValues(a.Name)
-	for _, kind := range []string{"full", "unexplained"} {
-		m.refused.WithLabelValues(a.Name, kind)
-	}
-	for _, ln := range a.Lanes {
-		for _, verdict := range verdicts() {
-			m.attempts.WithLabelValues(ln, a.Name, verdict)
-		}
-		for _, kind := range finals {
-			m.finished.WithLabelValues(ln, a.Name, kind)
-		}
-		for _, c := range []*prometheus.CounterVec{m.created, m.doubted, m.second} {
-			c.WithLabelValues(ln, a.Name)
-		}
-	}
 }
 
 // Handler answers scrapes, in the text format or in OpenMetrics.

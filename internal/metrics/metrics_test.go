@@ -198,3 +198,41 @@ func TestHandlerSpeaksBothFormats(t *testing.T) {
 		}
 	}
 }
+
+// What alerts look at is there from the start, and a lane of which nothing happens
+// costs next to nothing.
+func TestWhatAlertsLookAtBeginsAtZero(t *testing.T) {
+	t.Parallel()
+	want := map[string]float64{"weir_account_taken_total{account=a}": 0}
+	for _, kind := range []string{"full", "unexplained"} {
+		want["weir_too_many_requests_total{account=a,kind="+kind+"}"] = 0
+	}
+	for _, lane := range []string{"l", "m"} {
+		for _, verdict := range []string{"created", "full", "unsent", "rejected", "unauthorized", "doubt"} {
+			want["weir_attempts_total{account=a,lane="+lane+",verdict="+verdict+"}"] = 0
+		}
+		for _, kind := range []string{"rejected", "expired", "suppressed", "cancelled"} {
+			want["weir_events_finished_total{account=a,kind="+kind+",lane="+lane+"}"] = 0
+		}
+		for _, name := range []string{"conversations_created", "doubts", "second_conversations"} {
+			want["weir_"+name+"_total{account=a,lane="+lane+"}"] = 0
+		}
+	}
+	has(t, start(metrics.Snapshot{}), want)
+}
+
+func TestALaneOfWhichNothingHappensNeedsNoMetrics(t *testing.T) {
+	// Not parallel: it measures the allocations of all.
+	made := func(lanes int) float64 {
+		a := metrics.Account{Name: "a"}
+		for i := range lanes {
+			a.Lanes = append(a.Lanes, fmt.Sprint("lane-", i))
+		}
+		return testing.AllocsPerRun(3, func() {
+			metrics.New(metrics.Config{Accounts: []metrics.Account{a}, Now: func() metrics.Snapshot { return metrics.Snapshot{} }})
+		})
+	}
+	if each := (made(1000) - made(0)) / 1000; each > 3 {
+		t.Errorf("a lane of which nothing happens has %.1f allocations, want its tally alone", each)
+	}
+}

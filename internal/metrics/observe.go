@@ -33,7 +33,7 @@ func (m *Metrics) Answered(a consumer.Answered) {
 	m.requests.WithLabelValues(a.Account, code).Inc()
 	m.duration.WithLabelValues(a.Account).Observe(a.Done.Sub(a.Began).Seconds())
 	if a.Refused != ratelimiter.NotRefused {
-		m.refused.WithLabelValues(a.Account, a.Refused.String()).Inc()
+		add(m.tallies.account(a.Account).refused[:], refusals, a.Refused.String())
 	}
 }
 
@@ -42,7 +42,7 @@ func (m *Metrics) Attempted(a consumer.Attempted) {
 	if a.Answered != nil && a.Answered.Barred {
 		return
 	}
-	m.attempts.WithLabelValues(a.Lane, a.Account, a.Verdict.String()).Inc()
+	add(m.tallies.lane(a.Lane).attempts[:], verdictWords, a.Verdict.String())
 	if a.Verdict != consumer.VerdictCreated {
 		return
 	}
@@ -69,25 +69,25 @@ func (m *Metrics) Turned(t consumer.Turned) {
 		m.rules.WithLabelValues(t.Lane, t.Account, oneOf(t.Rule, consumer.Rules()), ruling).Inc()
 	}
 	if t.Second {
-		m.second.WithLabelValues(t.Lane, t.Account).Inc()
+		m.tallies.lane(t.Lane).second.Add(1)
 	}
 	if t.From == t.To {
 		return
 	}
 	switch t.To {
 	case consumer.Created:
-		m.created.WithLabelValues(t.Lane, t.Account).Inc()
+		m.tallies.lane(t.Lane).created.Add(1)
 	case consumer.Ended:
 		if t.From != consumer.Created { // its end was the first that was seen of it
-			m.created.WithLabelValues(t.Lane, t.Account).Inc()
+			m.tallies.lane(t.Lane).created.Add(1)
 		}
 		m.ended.WithLabelValues(t.Lane, t.Account, oneOf(t.Result, results)).Inc()
 		if t.Talked > 0 {
 			m.seconds.WithLabelValues(t.Lane, t.Account).Add(t.Talked.Seconds())
 		}
 	case consumer.Doubt:
-		m.doubted.WithLabelValues(t.Lane, t.Account).Inc()
+		m.tallies.lane(t.Lane).doubted.Add(1)
 	case consumer.Dead, consumer.Expired, consumer.Suppressed, consumer.Cancelled:
-		m.finished.WithLabelValues(t.Lane, t.Account, consumer.OutcomeKind(t.To)).Inc()
+		add(m.tallies.lane(t.Lane).finished[:], finals, consumer.OutcomeKind(t.To))
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Took counts that this replica took an account over.
-func (m *Metrics) Took(account string) { m.taken.WithLabelValues(account).Inc() }
+func (m *Metrics) Took(account string) { m.tallies.account(account).taken.Add(1) }
 
 // Delivered counts one try to deliver an outcome of a lane, by what came of it.
 func (m *Metrics) Delivered(lane, result string) {

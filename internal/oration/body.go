@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/weirhq/weir/consumer/wire"
+	"github.com/weirhq/weir/schema/plainjson"
 )
 
 // reading is what the body of a create answer says, as far as it could be read.
@@ -68,14 +69,62 @@ type naming struct {
 	customer string
 }
 
-// read decodes the body of an exchange as a stream: entries that were read in
-// full count, even if the rest is missing or malformed.
+// read decodes the body of an exchange: what is whole and plain in one pass, all
+// else as a stream.
 func read(x Exchange) reading {
-	body := bytes.TrimSpace(bytes.TrimPrefix(x.Body, []byte("\ufeff")))
-	r := reading{
+	if x.Complete {
+		if r, ok := scan(x); ok {
+			return r
+		}
+	}
+	return stream(x)
+}
+
+func newReading(x Exchange) (r reading, body []byte) {
+	r = reading{
 		own: x.Censor, whole: x.Complete,
 		left: maxEntries + maxEntriesItem*len(x.Items), top: make(wire.Object),
 	}
+	return r, bytes.TrimSpace(bytes.TrimPrefix(x.Body, []byte("\ufeff")))
+}
+
+// scan reads a body that is one object in one pass, if nothing in it is odd.
+func scan(x Exchange) (reading, bool) {
+	r, body := newReading(x)
+	r.json, r.object = true, true
+	ok := r.own.Coding(x.Header) == "" && plainjson.Members(body, func(name []byte, raw json.RawMessage) bool {
+		if r.left--; r.left < 0 {
+			return false
+		}
+		switch strings.ToLower(string(name)) {
+		case "results":
+			r.listed = true
+			return r.elements(raw, r.addResult)
+		case "errors":
+			return r.elements(raw, r.addError)
+		}
+		r.add(string(name), raw)
+		return true
+	})
+	r.summarize()
+	return r, ok
+}
+
+// elements is list for an array that is whole.
+func (r *reading) elements(raw json.RawMessage, add func(json.RawMessage)) bool {
+	return plainjson.Elements(raw, func(raw json.RawMessage) bool {
+		if r.left--; r.left < 0 || len(raw) > maxEntry {
+			return false
+		}
+		add(raw)
+		return true
+	})
+}
+
+// stream decodes the body of an exchange as a stream: entries that were read in
+// full count, even if the rest is missing or malformed.
+func stream(x Exchange) reading {
+	r, body := newReading(x)
 	if len(body) == 0 {
 		r.empty = true
 		return r
@@ -90,8 +139,7 @@ func read(x Exchange) reading {
 	case '{':
 		r.json, r.object = true, true
 		err = r.members(dec, body)
-		r.message = cmp.Or(r.message, r.label)
-		r.other = r.other || isConversation(r.top)
+		r.summarize()
 	case '[':
 		// Not documented: bare results would stand here.
 		r.json = true
@@ -150,9 +198,21 @@ func (r *reading) member(dec *json.Decoder, body []byte, key json.Token) error {
 	if err := dec.Decode(&raw); err != nil {
 		return unexpected(err)
 	}
+	r.add(name, raw)
+	return nil
+}
+
+// summarize concludes from the members of an object that is the body.
+func (r *reading) summarize() {
+	r.message = cmp.Or(r.message, r.label)
+	r.other = r.other || isConversation(r.top)
+}
+
+// add adds a member that is no list of entries.
+func (r *reading) add(name string, raw json.RawMessage) {
 	if strings.EqualFold(name, "conversation") {
 		r.addResult(raw)
-		return nil
+		return
 	}
 	r.other = r.other || mentions(raw, maxDepth)
 	switch strings.ToLower(name) {
@@ -167,7 +227,6 @@ func (r *reading) member(dec *json.Decoder, body []byte, key json.Token) error {
 	case "id", "conversationstatus", "tophonenumber", "dynamicvariables", wire.KeyIntent:
 		r.top[name] = raw
 	}
-	return nil
 }
 
 // list reads the elements of an array, or a value that stands alone where an

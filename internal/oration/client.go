@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,7 +20,7 @@ import (
 type Client struct {
 	lg      zerolog.Logger
 	wire    *wire.Client
-	fullOn  []*regexp.Regexp
+	fullOn  func() []*regexp.Regexp // compiled when the first request is made: an account may wait for ever
 	refused []int
 }
 
@@ -74,7 +75,7 @@ func New(lg zerolog.Logger, cfg Config) (*Client, error) {
 			{Setting: "auth.public_key", Header: "X-Public-Key", Value: cfg.PublicKey},
 		},
 	})
-	c.fullOn, fullErr = compile(cfg.FullWhen)
+	c.fullOn, fullErr = fullWhen(cfg.FullWhen)
 	if err := errors.Join(wireErr, cfg.login(), fullErr, wire.CheckRefused(cfg.RefusedStatuses)); err != nil {
 		return nil, err
 	}
@@ -100,11 +101,32 @@ func (cfg Config) login() error {
 	return nil
 }
 
-// compile returns the patterns of full_when.
-func compile(patterns []string) ([]*regexp.Regexp, error) {
-	if len(patterns) == 0 {
-		patterns = DefaultFullWhen()
+// defaultFull are the patterns of all who name none.
+var defaultFull = sync.OnceValue(func() []*regexp.Regexp {
+	patterns, err := compile(DefaultFullWhen())
+	if err != nil {
+		panic("oration: the default of full_when: " + err.Error())
 	}
+	return patterns
+})
+
+// fullWhen checks the patterns of full_when, and returns what compiles them once.
+func fullWhen(patterns []string) (func() []*regexp.Regexp, error) {
+	if len(patterns) == 0 {
+		return defaultFull, nil
+	}
+	if _, err := compile(patterns); err != nil {
+		return nil, err
+	}
+	patterns = slices.Clone(patterns)
+	return sync.OnceValue(func() []*regexp.Regexp {
+		compiled, _ := compile(patterns) // it was checked
+		return compiled
+	}), nil
+}
+
+// compile returns the patterns, or what is wrong with them.
+func compile(patterns []string) ([]*regexp.Regexp, error) {
 	var problems []error
 	out := make([]*regexp.Regexp, 0, len(patterns))
 	for i, p := range patterns {

@@ -24,7 +24,7 @@ const (
 // Create implements [consumer.Provider].
 func (c *Client) Create(ctx context.Context, b consumer.Batch) consumer.Answer {
 	began := time.Now()
-	x := Exchange{Items: b.Items, Free: b.Free, FullWhen: c.fullOn, Refused: c.refused, Censor: c.wire.Censor()}
+	x := Exchange{Items: b.Items, Free: b.Free, FullWhen: c.fullOn(), Refused: c.refused, Censor: c.wire.Censor()}
 	if len(b.Items) > 0 {
 		c.exchange(ctx, b, &x)
 	}

@@ -32,6 +32,9 @@ func FuzzClassify(f *testing.F) {
 			Items: items[:n%6], Free: int(free), FullWhen: full, Refused: []int{503},
 			Exchange: wire.Exchange{Written: written, Status: status, Header: http.Header{}, Body: answer, Complete: complete},
 		}
+		if diff, _ := oration.Scanned(x); diff != "" {
+			t.Fatalf("-stream +one pass\n%s", diff)
+		}
 		got, _ := oration.Classify(x)
 		if len(got.Results) != len(x.Items) {
 			t.Fatalf("got %d results for %d items", len(got.Results), len(x.Items))

@@ -245,13 +245,13 @@ func variables(name string, v any) (map[string]string, error) {
 		if key == wire.KeyIntent || key == wire.KeyAttempt {
 			continue
 		}
-		field := name + "." + shown(key)
+		field := func() string { return name + "." + shown(key) }
 		if key == "" || len(key) > maxKey || !utf8.ValidString(key) {
-			return nil, refuse(field, "%s has a key that is empty, longer than %d bytes or not UTF-8.", name, maxKey)
+			return nil, refuse(field(), "%s has a key that is empty, longer than %d bytes or not UTF-8.", name, maxKey)
 		}
 		s, err := variable(m[key])
 		if err != nil {
-			return nil, refuse(field, "%s cannot be sent as text.", field)
+			return nil, refuse(field(), "%s cannot be sent as text.", field())
 		}
 		if size += len(key) + len(s); size > maxItem {
 			return nil, refuse(name, "%s is larger than %d bytes.", name, maxItem)

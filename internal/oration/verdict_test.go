@@ -249,6 +249,8 @@ func TestH1CompressedAnswersAreUnread(t *testing.T) {
 		{"one of several", "identity, deflate", "x", 422, "doubt"},
 		{"503 vouched for", "gzip", "\x1f\x8b\b", 503, "unsent"},
 		{"302", "gzip", "\x1f\x8b\b", 302, "unsent"},
+		{"whose body seems to be none", "gzip", body(wrapped(0), ""), 200, "doubt"},
+		{"422 whose body seems to be none", "gzip", `{"message":"bad"}`, 422, "doubt"},
 		{"no body", "gzip", "", 429, "full"},
 		{"identity", "Identity", `{"message":"bad"}`, 422, "rejected"},
 	}

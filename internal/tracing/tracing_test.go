@@ -206,7 +206,7 @@ func TestAnEventIsOneTrace(t *testing.T) {
 				t.Errorf("header: got %q", got)
 			}
 			for _, span := range rc.spans {
-				if text := span.String(); strings.Contains(text, "4155550") || strings.Contains(text, "na@") || strings.Contains(text, "Ana") {
+				if text := span.String(); strings.Contains(text, "4155550123") || strings.Contains(text, "na@") || strings.Contains(text, "Ana") {
 					t.Errorf("%s holds personal data: %s", span.GetName(), text)
 				}
 			}

@@ -13,14 +13,15 @@ import (
 // one that was given back a moment ago for one that is about to be sent.
 func (r *Register) Look(ctx context.Context, a consumer.Approach) (blocked, often consumer.Ruling, err error) {
 	often = consumer.Ruling{Verdict: consumer.ContactNow}
-	if blocked, err = r.blocked(ctx, a); err == nil {
+	whom := people(a.To)
+	if blocked, err = r.blocked(ctx, whom, a.Lane); err == nil {
 		err = r.present(ctx)
 	}
 	limits, counted := r.cfg.Lanes[a.Lane]
 	if err != nil || !counted {
 		return blocked, often, err
 	}
-	for _, p := range people(a.To) {
+	for _, p := range whom {
 		ruling, err := r.would(ctx, p, limits, a)
 		if err != nil || ruling.Verdict != consumer.ContactNow {
 			return blocked, ruling, err

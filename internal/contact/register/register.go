@@ -203,19 +203,21 @@ func (r *Register) present(ctx context.Context) error {
 
 // hash is a person in a key.
 func (r *Register) hash(text string) string {
-	h := sha256.New()
-	if r.cfg.Key != "" {
-		h = hmac.New(sha256.New, []byte(r.cfg.Key.Reveal()))
+	if r.cfg.Key == "" {
+		sum := sha256.Sum256([]byte(text))
+		return hex.EncodeToString(sum[:])
 	}
+	h := hmac.New(sha256.New, []byte(r.cfg.Key.Reveal()))
 	h.Write([]byte(text))
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Admit implements consumer.Register.
 func (r *Register) Admit(ctx context.Context, approaches []consumer.Approach) ([]consumer.Ruling, error) {
-	rulings := make([]consumer.Ruling, len(approaches))
-	err := each(approaches, func(i int, a consumer.Approach) (err error) {
-		rulings[i], err = r.blocked(ctx, a)
+	rulings, whom := make([]consumer.Ruling, len(approaches)), make([][]Person, len(approaches))
+	err := each(len(approaches), func(i int) (err error) {
+		whom[i] = people(approaches[i].To)
+		rulings[i], err = r.blocked(ctx, whom[i], approaches[i].Lane)
 		return err
 	})
 	if err != nil {
@@ -224,9 +226,13 @@ func (r *Register) Admit(ctx context.Context, approaches []consumer.Approach) ([
 	if err := r.present(ctx); err != nil { // after what it is to vouch for
 		return nil, err
 	}
-	err = each(approaches, func(i int, a consumer.Approach) (err error) {
+	if len(r.cfg.Lanes) == 0 {
+		return rulings, nil
+	}
+	err = each(len(approaches), func(i int) (err error) {
+		a := approaches[i]
 		if limits, ok := r.cfg.Lanes[a.Lane]; ok && rulings[i].Verdict == consumer.ContactNow {
-			rulings[i], err = r.count(ctx, limits, a)
+			rulings[i], err = r.count(ctx, whom[i], limits, a)
 		}
 		return err
 	})
@@ -236,25 +242,28 @@ func (r *Register) Admit(ctx context.Context, approaches []consumer.Approach) ([
 	return rulings, nil
 }
 
-// each does the same for all approaches at once.
-func each(approaches []consumer.Approach, do func(i int, a consumer.Approach) error) error {
-	errs := make([]error, len(approaches))
+// each does the same for all of n approaches at once.
+func each(n int, do func(i int) error) error {
+	if n == 1 {
+		return do(0)
+	}
+	errs := make([]error, n)
 	var wg sync.WaitGroup
-	for i, a := range approaches {
-		wg.Go(func() { errs[i] = do(i, a) })
+	for i := range n {
+		wg.Go(func() { errs[i] = do(i) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// blocked rules by the list.
-func (r *Register) blocked(ctx context.Context, a consumer.Approach) (consumer.Ruling, error) {
-	for _, p := range people(a.To) {
+// blocked rules by the list on people whom a lane is about to contact.
+func (r *Register) blocked(ctx context.Context, whom []Person, lane string) (consumer.Ruling, error) {
+	for _, p := range whom {
 		b, _, err := r.block(ctx, p)
 		if err != nil {
 			return strange(err)
 		}
-		if why := b.forbids(a.Lane); why != "" {
+		if why := b.forbids(lane); why != "" {
 			return consumer.Ruling{Verdict: consumer.ContactNever, Rule: consumer.RuleBlock, Reason: why}, nil
 		}
 	}
@@ -263,8 +272,8 @@ func (r *Register) blocked(ctx context.Context, a consumer.Approach) (consumer.R
 
 // count rules by how often, and enters the intent for each person whom its
 // recipient is.
-func (r *Register) count(ctx context.Context, l Limits, a consumer.Approach) (consumer.Ruling, error) {
-	for _, p := range people(a.To) {
+func (r *Register) count(ctx context.Context, whom []Person, l Limits, a consumer.Approach) (consumer.Ruling, error) {
+	for _, p := range whom {
 		ruling, err := r.enter(ctx, p, l, a)
 		if err != nil || ruling.Verdict != consumer.ContactNow {
 			return ruling, err
