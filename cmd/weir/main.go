@@ -21,6 +21,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process, unless the command has other plans
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
-	stop()
+	// Not stopped here: a first signal that comes now would hide how the command ended.
 	os.Exit(exitCode(err, os.Stderr))
 }

@@ -117,14 +117,13 @@ func (c *Child) Stop() error {
 		<-c.done
 		return nil // the first one has told
 	}
-	// Signalled second, it may be at its end already, and no longer wait for signals.
 	if c.cmd.Process.Signal(syscall.SIGTERM) != nil { // it has ended, or the system knows no signals
 		_ = c.cmd.Process.Kill()
 	}
-	_ = c.in.Close()
 	timer := time.AfterFunc(stopFor, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
 	<-c.done
+	_ = c.in.Close() // earlier, it would be asked in two ways to end, and the signal may come to one that has
 	if c.err == nil || runtime.GOOS == "windows" {
 		return nil
 	}
