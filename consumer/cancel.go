@@ -20,9 +20,9 @@ import (
 // owner tells at its start (see repeat), so that an event that was withdrawn
 // before it was published is told of as well.
 
-// cancelPatience is how long a cancel waits for the goroutine that has the event:
-// longer than most providers take to answer, so that the answer is of what came of
-// it.
+// cancelPatience is how long a cancel, and each other command of a person, waits for
+// the goroutine that has the event: longer than most providers take to answer, so
+// that the answer is of what came of it.
 const cancelPatience = 3 * time.Second
 
 // withdraw cancels an event that was not sent, or the next call to the person of one

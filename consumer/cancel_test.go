@@ -148,6 +148,46 @@ func TestACancelWaitsForTheAnswer(t *testing.T) {
 	})
 }
 
+// A letter can be seen before its outcome was told: who settles or drops its event
+// then is not sent away.
+func TestADecisionWaitsForTheOutcomeBeforeIt(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer consumer.Verdict
+		cmd    consumer.Command
+		want   consumer.State
+	}{
+		"drop a dead letter": {consumer.VerdictRejected, consumer.Command{Verb: consumer.VerbDrop}, consumer.Cancelled},
+		"drop a doubt":       {consumer.VerdictDoubt, consumer.Command{Verb: consumer.VerbDrop}, consumer.Cancelled},
+		"settle a doubt":     {consumer.VerdictDoubt, consumer.Command{Verb: consumer.VerbSettle, Conversation: "c-0"}, consumer.Created},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				key := w.lead("0001")
+				w.answer = always(tt.answer, "no", 422)
+				p := w.start(t, &process{}, func(c *consumer.Config) {
+					c.Outbox = badOutbox{Outbox: c.Outbox, publish: func(kind string) error {
+						if kind == "rejected" || kind == "doubt" {
+							time.Sleep(2 * time.Second)
+						}
+						return nil
+					}}
+				})
+				for w.count(func() int { return len(w.letters) }) == 0 {
+					time.Sleep(10 * time.Millisecond)
+				}
+				cmd := tt.cmd
+				cmd.Intent, cmd.Expect, cmd.By, cmd.Reason = key, w.intent(key).N, "ana", "seen"
+				if r := command(t, p, cmd); r.Error != "" || r.State != tt.want {
+					t.Errorf("got %+v, want %s", r, tt.want)
+				}
+				p.stop(t)
+			})
+		})
+	}
+}
+
 func TestACancelIsRefused(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {

@@ -115,7 +115,7 @@ func (ln *lane) command(ctx context.Context, cmd Command) (State, error) {
 	if cmd.Verb == VerbSettle && cmd.Conversation == "" {
 		return "", fmt.Errorf("the id of the conversation is needed")
 	}
-	if !ln.lock(cmd.Intent) {
+	if !ln.await(ctx, cmd.Intent) { // whoever saw a doubt or dead letter may be faster than its outcome
 		return "", fmt.Errorf("the event is being worked on; try again in a moment")
 	}
 	defer ln.unlock(cmd.Intent)
