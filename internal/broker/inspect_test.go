@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -367,6 +368,33 @@ func TestFault23TheServersSyncSetting(t *testing.T) {
 				t.Errorf("got\n%swant the clock compared", got)
 			}
 		})
+	}
+}
+
+// A server that takes some seconds to answer is heard, and not taken for one that
+// nobody here may ask.
+func TestASlowServerIsHeard(t *testing.T) {
+	t.Parallel()
+	s := started(t, configured(t, "accounts: {A: {users: [{user: u, password: p}], jetstream: enabled}}\n"))
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("u", "p"), nats.Timeout(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	_, err = nc.Subscribe("$SYS.REQ.SERVER.PING.JSZ", func(m *nats.Msg) {
+		time.AfterFunc(2500*time.Millisecond, func() {
+			_ = m.Respond([]byte(`{"server":{"name":"slow"},"data":{"now":"2026-11-21T12:00:00Z"}}`))
+		})
+	})
+	if err == nil {
+		err = nc.FlushTimeout(time.Minute)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := broker.Watch{System: broker.System{User: "u", Password: "p"}}
+	if got, err := broker.Servers(t.Context(), broker.Config{URL: s.ClientURL()}, watch); err != nil || len(got) != 1 || got[0].Name != "slow" {
+		t.Errorf("got %+v, %v; want the slow one", got, err)
 	}
 }
 

@@ -54,9 +54,10 @@ type System struct {
 
 // Bounds of asking servers.
 const (
-	askFor   = 5 * time.Second
-	quietFor = 500 * time.Millisecond // no further server answers after so long
-	maxJsz   = 1 << 20                // bytes
+	askFor    = 5 * time.Second
+	othersFor = 2 * time.Second        // a server that is missing does not answer after so long
+	quietFor  = 500 * time.Millisecond // no further server answers after so long
+	maxJsz    = 1 << 20                // bytes
 )
 
 // ErrUnwatched is a broker whose servers nobody may ask.
@@ -202,7 +203,7 @@ func pinged(ctx context.Context, cfg Config, sys System) ([]Server, error) {
 // no more come.
 func answers(ctx context.Context, sub *nats.Subscription, clock consumer.Sample) ([]Server, error) {
 	var servers []Server
-	wait, want := 2*time.Second, 0
+	wait, want := askFor, 0 // a server may be slow for once
 	for ctx.Err() == nil {
 		m, err := sub.NextMsg(wait)
 		if err != nil {
@@ -220,6 +221,7 @@ func answers(ctx context.Context, sub *nats.Subscription, clock consumer.Sample)
 		}
 		s := a.Data.server(a.Server.Name, clock)
 		servers, want = append(servers, s), max(want, s.Cluster, 1)
+		wait = othersFor
 		if len(servers) >= want {
 			wait = quietFor
 		}
