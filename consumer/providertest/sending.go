@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -18,24 +17,35 @@ import (
 // itself, on new connections and on those that were open.
 func (h Harness) testPermit(t *testing.T) {
 	eachTransport(t, func(t *testing.T, secure *tls.Config) {
-		x := h.answers(t, secure, creates)
-		x.denied(t, 0, 0)
-		for range 2 {
-			b := x.batch(t, h.several())
-			asked := 0
-			b.Permit = func() error { asked++; return nil }
-			expect(t, x.create(t.Context(), t, b), created)
-			if asked != 1 {
-				t.Errorf("permission was asked for %d times, want once", asked)
-			}
+		conns := 0
+		for n := 0; conns != 2 && n < tries; n++ {
+			conns = h.permitTwice(t, secure)
 		}
-		_, bytes, requests := x.s.counts()
-		x.denied(t, bytes, requests)
-		if conns, _, _ := x.s.counts(); conns != 2 {
+		if conns != 2 {
 			t.Errorf("got %d connections, want 2: the last question was to be on one that was open", conns)
 		}
 	})
 	t.Run("not this provider's", h.permitForeign)
+}
+
+// permitTwice has creates refused and permitted, the last ones on a connection that
+// was open if the transport kept it, and returns how many connections there were.
+func (h Harness) permitTwice(t *testing.T, secure *tls.Config) (conns int) {
+	x := h.answers(t, secure, creates)
+	x.denied(t, 0, 0)
+	for range 2 {
+		b := x.batch(t, h.several())
+		asked := 0
+		b.Permit = func() error { asked++; return nil }
+		expect(t, x.create(t.Context(), t, b), created)
+		if asked != 1 {
+			t.Errorf("permission was asked for %d times, want once", asked)
+		}
+	}
+	_, bytes, requests := x.s.counts()
+	x.denied(t, bytes, requests)
+	conns, _, _ = x.s.counts()
+	return conns
 }
 
 // denied makes a create that is not permitted. What came before it must be all
@@ -150,11 +160,6 @@ func overTLS(cfg *Config) { cfg.URL = strings.Replace(cfg.URL, "http:", "https:"
 // testUnsent: what fails before the first byte of the request was not sent, and
 // no permission is asked for.
 func (h Harness) testUnsent(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("Listen: %v", err)
-	}
-	closed.Close()
 	old := certificate(t)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	idle := func(p *peer) { p.next() }
@@ -164,7 +169,8 @@ func (h Harness) testUnsent(t *testing.T) {
 		change func(*Config)
 		why    string
 	}{
-		"connection refused": {nil, idle, func(cfg *Config) { cfg.URL = "http://" + closed.Addr().String() }, "connection refused"},
+		// A port that was free a moment ago may be another test's by then.
+		"connection refused": {nil, idle, func(cfg *Config) { cfg.URL = "http://127.0.0.1:1" }, "connection refused"},
 		// A label of more than 63 characters is no name: nobody is asked for it.
 		"no such host":      {nil, idle, func(cfg *Config) { cfg.URL = "https://" + strings.Repeat("x", 64) + ".invalid" }, "no such host"},
 		"unknown authority": {certificate(t), idle, func(cfg *Config) { cfg.RootCAs = nil }, "certificate"},
