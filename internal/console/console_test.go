@@ -89,6 +89,10 @@ func open(t *testing.T, desks console.Desks, change func(*console.Config)) *visi
 	}}}
 }
 
+// reading is how long a request to a console that serve runs may take to come in: less
+// than by default, for a stream has to outlive it, and more than a machine stands still.
+const reading = 6 * time.Second
+
 // serve runs a console on a listener of its own; stop ends it.
 func serve(t *testing.T, desks console.Desks) (v *visitor, stop func() error) {
 	t.Helper()
@@ -97,7 +101,7 @@ func serve(t *testing.T, desks console.Desks) (v *visitor, stop func() error) {
 		t.Fatal(err)
 	}
 	c := console.New(zerolog.Nop(), desks, console.Config{
-		Reading: time.Second, Tokens: func() ([]schema.Secret, error) { return []schema.Secret{token}, nil },
+		Reading: reading, Tokens: func() ([]schema.Secret, error) { return []schema.Secret{token}, nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

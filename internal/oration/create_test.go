@@ -224,6 +224,7 @@ func TestNothingPersonalIsLogged(t *testing.T) {
 	if !strings.Contains(log.String(), `"conversations":["conv-5"]`) {
 		t.Errorf("log: got %q, want the stray conversation in it", log.String())
 	}
+	a.Began, a.Done = time.Time{}, time.Time{} // nanoseconds may be anybody's number
 	kept := log.String() + fmt.Sprintf("%+v", a)
 	for _, secret := range []string{"5550101", "5550106", "secret-bearer", "eyJ"} {
 		if strings.Contains(kept, secret) {
