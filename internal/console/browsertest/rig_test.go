@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/rs/zerolog"
 
 	"github.com/weirhq/weir/internal/console"
@@ -53,6 +54,7 @@ func run(m *testing.M) int {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(2*patience), // its first start on a machine reads all of it from the disk
 	)
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
 	defer cancel()
@@ -95,19 +97,18 @@ func open(t *testing.T, desks console.Desks) *tab {
 		Tokens: func() ([]schema.Secret, error) { return []schema.Secret{token}, nil }, Version: "test",
 	})
 	srv := httptest.NewServer(c.Handler())
-	tb := openAt(t, srv.URL)
-	t.Cleanup(func() { // the streams would hold it up
-		srv.CloseClientConnections()
+	t.Cleanup(func() { // after the tab is gone, which would say that its stream broke
+		srv.CloseClientConnections() // the streams would hold it up
 		srv.Close()
 	})
-	return tb
+	return openAt(t, srv.URL)
 }
 
 // openAt opens a tab for a console that runs already.
 func openAt(t *testing.T, url string) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
-	ctx, end := context.WithTimeout(ctx, 3*patience)
+	ctx, end := context.WithTimeout(ctx, 10*patience) // each step has a time of its own
 	tb := &tab{t: t, ctx: ctx, url: url}
 	messages := chromedp.Console(ctx)
 	listening := make(chan struct{})
@@ -215,6 +216,17 @@ func (tb *tab) click(selector string) {
 	defer cancel()
 	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
 		tb.t.Fatalf("click %s: %v\n%s", selector, err, tb.text())
+	}
+}
+
+// press is click by keyboard, for a page that changes by itself: what is clicked may
+// have moved on before the mouse is there, and the focus stays where it is.
+func (tb *tab) press(selector string) {
+	tb.t.Helper()
+	ctx, cancel := context.WithTimeout(tb.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.RunResponse(ctx, chromedp.Focus(chromedp.CSS(selector)), chromedp.KeyEvent(kb.Enter)); err != nil {
+		tb.t.Fatalf("press %s: %v\n%s", selector, err, tb.text())
 	}
 }
 
