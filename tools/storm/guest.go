@@ -90,10 +90,10 @@ var errHangs = errors.New("it hangs")
 // run runs the binary to its end in an instance of its own and returns what it
 // printed. Everything that may differ between two runs is made of source. An
 // error means that the tests failed, or could not be run.
-func (g *guest) run(ctx context.Context, source string, args ...string) ([]byte, error) {
+func (g *guest) run(ctx context.Context, patient time.Duration, source string, args ...string) ([]byte, error) {
 	var out bytes.Buffer
 	var late atomic.Bool
-	defer time.AfterFunc(g.patient, func() { late.Store(true) }).Stop()
+	defer time.AfterFunc(patient, func() { late.Store(true) }).Stop()
 	defer context.AfterFunc(ctx, func() { late.Store(true) })()
 	now := int64(0)
 	cfg := wazero.NewModuleConfig().WithName("").
@@ -120,7 +120,7 @@ func (g *guest) run(ctx context.Context, source string, args ...string) ([]byte,
 	case ok:
 		return out.Bytes(), fmt.Errorf("exit code %d", exit.ExitCode())
 	case late.Load():
-		return out.Bytes(), fmt.Errorf("%w: more than %v", errHangs, g.patient)
+		return out.Bytes(), fmt.Errorf("%w: more than %v", errHangs, patient)
 	default:
 		return out.Bytes(), err
 	}
@@ -128,13 +128,16 @@ func (g *guest) run(ctx context.Context, source string, args ...string) ([]byte,
 
 // world runs one seed of one storm.
 func (g *guest) world(ctx context.Context, kind string, seed, salt uint64, history bool) ([]byte, error) {
-	return g.run(ctx, fmt.Sprintf("%s\n%d\n%d", kind, seed, salt),
+	return g.run(ctx, g.patient, fmt.Sprintf("%s\n%d\n%d", kind, seed, salt),
 		"-test.run=^"+kind+"$", "-seeds=1", "-from="+strconv.FormatUint(seed, 10), "-history="+strconv.FormatBool(history))
 }
 
+// listFor is how long the list may take, however little a world may.
+const listFor = 5 * time.Minute
+
 // list returns the names of the storms.
 func (g *guest) list(ctx context.Context, pattern string) ([]string, error) {
-	out, err := g.run(ctx, "list", "-test.list="+pattern)
+	out, err := g.run(ctx, listFor, "list", "-test.list="+pattern)
 	if err != nil {
 		_, _ = io.Copy(os.Stderr, bytes.NewReader(out))
 		return nil, fmt.Errorf("list the storms: %w", err)
