@@ -80,14 +80,15 @@ func whatWasTold(t *testing.T, b *broker.Broker) map[string]map[string]consumer.
 		t.Fatal(err)
 	}
 	all := make(map[string]map[string]consumer.OutcomeData)
-	for seq := uint64(1); ; seq++ {
-		m, err := s.GetMsg(t.Context(), seq)
+	for next := uint64(1); ; {
+		m, err := s.GetMsg(t.Context(), next, jetstream.WithGetMsgSubject(">"))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return all
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		next = m.Sequence + 1
 		var data consumer.OutcomeData
 		if err := json.Unmarshal(outcomeData(m), &data); err != nil {
 			t.Fatal(err)

@@ -41,6 +41,7 @@ func TestEventShowSaysWhichRuleHolds(t *testing.T) {
 	} {
 		await(t, patience, id, func() bool { return p.state(t, "sales", id).State == want })
 	}
+	p.settled(t, "dead", 1) // the letter is kept after its entry
 	p.weir(t, "publish", "--lane", "sales", p.file(t, "b.ndjson", awake("second", "+14155550101")))
 	await(t, patience, "the second one", func() bool { return p.state(t, "sales", "second").State == consumer.Suppressed })
 	p.weir(t, "dead", "replay", "letter", "--reason", "zone corrected", "--with", p.file(t, "letter.json", leadIn("letter", "+14155550106", night)))

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,12 +292,27 @@ func TestABacklogStarvesNoLaneOfItsAccount(t *testing.T) {
 func TestTheProviderSeesTheOrderOfComing(t *testing.T) {
 	t.Parallel()
 	s := newStreet(t)
-	sim := s.account(t, "acme", 1, 1000, "acme")
+	sim, err := simulator.New(zerolog.Nop(), simulator.Config{Limit: 1, Scale: 1000, Seed: 1, Latency: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := consumer.Key("acme", "/crm", "late-0")
+	var waits atomic.Bool // the late event is stored, and was not sent yet
+	f := newFront(t, sim, func(_ http.ResponseWriter, p post) bool {
+		if slices.Contains(p.intents, late) {
+			waits.Store(false)
+		} else if waits.Load() {
+			time.Sleep(time.Second) // few calls, however long the event's way to the lane takes
+		}
+		return false
+	})
+	s.at("acme", strings.TrimSuffix(strings.TrimPrefix(f.url, "http://"), "/api/v2"), 1, "30s", "acme")
 	normal := s.publish(t, "acme", "normal", 20, false)
 	high := s.publish(t, "acme", "high", 5, true)
 	s.serve(t)
 	awaitCalls(t, sim, 8)
-	late := s.publish(t, "acme", "late", 1, true)[0]
+	waits.Store(true)
+	s.publish(t, "acme", "late", 1, true)
 	before := len(sim.Conversations())
 	awaitCalls(t, sim, 26)
 	got := called(sim)

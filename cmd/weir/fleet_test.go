@@ -244,11 +244,18 @@ func TestReplicasObeyAPauseOfAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.owned(t, b)
-	for _, r := range f.rows(t) {
-		if r.State != "paused" {
-			t.Errorf("%s is %s, want paused", r.Lane, r.State)
+	await(t, patience, "each lane to be paused", func() bool { // one whose owner is slow to answer is unknown
+		paused := 0
+		for _, r := range f.rows(t) {
+			switch r.State {
+			case "paused":
+				paused++
+			case "running":
+				t.Errorf("%s runs, want it paused", r.Lane)
+			}
 		}
-	}
+		return paused == len(f.lanes)
+	})
 	if n := f.called(); n != 0 {
 		t.Errorf("%d calls while all lanes are paused", n)
 	}

@@ -123,10 +123,11 @@ func TestFault27AFullLedgerBeginsNothingNew(t *testing.T) {
 	resize(t, b, broker.StreamOutcomes, 32<<10) // the oldest make way
 	stuff(t, b, ledger.Stream, "$KV.WEIR_LEDGER.other.", 1000, 84)
 	k.publish(t, b, 60)
-	await(t, patience, "weir to be short of room", func() bool { return s.hindered() != nil })
-	await(t, patience, "what was begun to end", func() bool {
+	await(t, patience, "weir to be short of room", func() bool { return s.room.lacking() != nil })
+	await(t, patience, "what was begun to end, and the lane to wait for room", func() bool {
+		status := s.status(t.Context(), "acme") // without a slot in use nothing is about to begin
 		all, ended := begun(t, s)
-		return all == ended
+		return all == ended && status.Used == 0 && status.State == "waiting" && strings.Contains(status.Why, "KV_WEIR_LEDGER")
 	})
 	all, _ := begun(t, s)
 	if all == len(k.keys) {
@@ -136,9 +137,6 @@ func TestFault27AFullLedgerBeginsNothingNew(t *testing.T) {
 		t.Errorf("the ledger: got %v full, %v; want room that is left", fill, err)
 	}
 	contains(t, s.hindered().Error(), "KV_WEIR_LEDGER", "raise the stream's max_bytes")
-	if status := s.status(t.Context(), "acme"); status.State != "waiting" || !strings.Contains(status.Why, "KV_WEIR_LEDGER") {
-		t.Errorf("status: got %s, %q; want waiting, because of the ledger", status.State, status.Why)
-	}
 	requests := k.sim.Report().Requests["create"]
 	k.publish(t, b, 5) // its publisher is not refused
 	stand(t, 3*time.Second)

@@ -174,7 +174,7 @@ func newHooked(t *testing.T, faults simulator.Faults) *hooked {
 	t.Helper()
 	h := &hooked{address: gatewayPort(t), log: &syncBuffer{}}
 	h.plant = newPlantOf(t, simulator.Config{
-		Faults: faults, Webhooks: simulator.Webhooks{URL: h.hook(hookSecret)},
+		Faults: faults, Webhooks: simulator.Webhooks{URL: h.hook(hookSecret), Tries: 60}, // weir may stand still
 	}, "sales")
 	h.env["HOOK"] = hookSecret
 	h.edit(t, "embedded:", fmt.Sprintf("gateway: {listen: %q}\nembedded:", h.address))

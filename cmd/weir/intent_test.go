@@ -81,7 +81,7 @@ func TestKnock(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	e, err := broker.StartEmbedded(zerolog.Nop(), broker.EmbeddedConfig{Dir: dir})
+	e, err := broker.StartEmbedded(zerolog.Nop(), broker.EmbeddedConfig{Dir: dir, Listen: gatewayPort(t)}) // nobody else is there once it has gone
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,26 +131,21 @@ func TestLettersReplacedWhileTheyAreRead(t *testing.T) {
 	}
 }
 
-// halfDead is a way to the broker on which every read of the ledger but those
-// of the spared entries is lost, as if its stream's leader were away. It counts
-// the reads that were lost.
-type halfDead struct {
+// tap is a way to the broker that asks a test of each message which a client sends.
+type tap struct {
 	address string
 	target  string
-	spared  string // part of the subject of an entry that can be read; empty: none
-
-	mu   sync.Mutex
-	lost map[string]int // by what was asked
+	passes  func(subject, body string) bool // false: it is lost
 }
 
-func newHalfDead(t *testing.T, target, spared string) *halfDead {
+func newTap(t *testing.T, target string, passes func(subject, body string) bool) *tap {
 	t.Helper()
 	var lc net.ListenConfig
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &halfDead{address: "nats://" + ln.Addr().String(), target: strings.TrimPrefix(target, "nats://"), spared: spared, lost: make(map[string]int)}
+	v := &tap{address: "nats://" + ln.Addr().String(), target: strings.TrimPrefix(target, "nats://"), passes: passes}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -158,20 +153,20 @@ func newHalfDead(t *testing.T, target, spared string) *halfDead {
 			if err != nil {
 				return
 			}
-			wg.Go(func() { h.serve(c) })
+			wg.Go(func() { v.serve(c) })
 		}
 	})
 	t.Cleanup(func() {
 		_ = ln.Close()
 		wg.Wait() // the clients were closed before
 	})
-	return h
+	return v
 }
 
 // serve passes on one connection until either side closes it.
-func (h *halfDead) serve(client net.Conn) {
+func (v *tap) serve(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("tcp", h.target)
+	server, err := net.Dial("tcp", v.target)
 	if err != nil {
 		return
 	}
@@ -180,13 +175,13 @@ func (h *halfDead) serve(client net.Conn) {
 		_, _ = io.Copy(client, server)
 		_ = client.Close()
 	})
-	h.requests(server, bufio.NewReader(client))
+	v.requests(server, bufio.NewReader(client))
 	_ = server.Close()
 	wg.Wait()
 }
 
 // requests passes on what the client says, command by command.
-func (h *halfDead) requests(server io.Writer, r *bufio.Reader) {
+func (v *tap) requests(server io.Writer, r *bufio.Reader) {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -203,10 +198,7 @@ func (h *halfDead) requests(server io.Writer, r *bufio.Reader) {
 			if _, err := io.ReadFull(r, body); err != nil {
 				return
 			}
-			if strings.HasSuffix(f[1], ".STREAM.MSG.GET."+ledger.Stream) && (h.spared == "" || !strings.Contains(string(body), h.spared)) {
-				h.mu.Lock()
-				h.lost[strings.TrimSpace(string(body))]++
-				h.mu.Unlock()
+			if !v.passes(f[1], string(body)) {
 				continue
 			}
 		}
@@ -214,6 +206,32 @@ func (h *halfDead) requests(server io.Writer, r *bufio.Reader) {
 			return
 		}
 	}
+}
+
+// halfDead is a way to the broker on which every read of the ledger but those
+// of the spared entries is lost, as if its stream's leader were away. It counts
+// the reads that were lost.
+type halfDead struct {
+	*tap
+
+	mu   sync.Mutex
+	lost map[string]int // by what was asked
+}
+
+// newHalfDead spares the entries that have a text in their subject; none if it is empty.
+func newHalfDead(t *testing.T, target, spared string) *halfDead {
+	t.Helper()
+	h := &halfDead{lost: make(map[string]int)}
+	h.tap = newTap(t, target, func(subject, body string) bool {
+		if !strings.HasSuffix(subject, ".STREAM.MSG.GET."+ledger.Stream) || spared != "" && strings.Contains(body, spared) {
+			return true
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.lost[strings.TrimSpace(body)]++
+		return false
+	})
+	return h
 }
 
 // asked returns how many entries were asked for in vain.
