@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -44,33 +45,47 @@ func slow(t *testing.T, k *killed) (f *front, asked <-chan struct{}, answer func
 func TestFault52ASecondSIGTERM(t *testing.T) {
 	t.Parallel()
 	k, b := ownBroker(t)
-	f, asked, answer := slow(t, k)
-	cmd := child(t, k.env, "serve", "-c", k.patient(t, f))
+	gate, answer := first()
+	f := newFront(t, k.sim, func(http.ResponseWriter, post) bool { // none is answered while weir counts
+		<-gate
+		return false
+	})
+	t.Cleanup(answer) // before the server is closed, which waits for it
+	path := k.patient(t, f)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, fmt.Appendf(text, "admin: {listen: %q}\n", gatewayPort(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := child(t, k.env, "serve", "-c", path)
 	k.awaitStreams(t, b)
 	k.publish(t, b, 3)
-	within(t, patience, "a request", asked)
+	await(t, patience, "a request of each", func() bool {
+		n := 0
+		for _, p := range f.all() {
+			n += len(p.intents)
+		}
+		return n == len(k.keys)
+	})
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	stand(t, time.Second)
+	await(t, patience, "the first to be heard", func() bool { // or the two may be one
+		_, _, err := weir(t.Context(), k.env, "health", "-c", path, "--timeout", "1m")
+		return err != nil && strings.Contains(err.Error(), "weir serve is stopping")
+	})
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal("weir ended although a request runs")
 	}
-	sent := time.Now()
-	await(t, patience, "weir to stop at once", func() bool {
-		if time.Since(sent) > 5*time.Second { // the first had not been seen yet: the two were one
-			sent = time.Now()
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-		}
-		return strings.Contains(cmd.Stdout.(*syncBuffer).String(), "stopped at once")
-	})
 	if code := ends(t, cmd, patience); code != 130 {
 		t.Errorf("exit code: got %d, want 130", code)
 	}
 	open := make(map[string]bool)
 	k.open(t, b, open)
-	if len(open) == 0 {
-		t.Error("got no open claim, want those of the request")
+	if len(open) != len(k.keys) {
+		t.Errorf("got %d open claims, want those of the %d requests", len(open), len(k.keys))
 	}
 	contains(t, cmd.Stdout.(*syncBuffer).String(), "stopped at once", fmt.Sprintf(`"claimed":%d`, len(open)))
 	answer()
