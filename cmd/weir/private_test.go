@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,6 +148,9 @@ func TestNothingPrivateIsShown(t *testing.T) {
 			}
 		}
 		return true
+	})
+	await(t, patience, "the letter that is sent again below", func() bool {
+		return slices.ContainsFunc(decoded[[]letterRow](t, p.weir(t, "dead", "list", "--output", "json")), func(l letterRow) bool { return l.ID == "echo" })
 	})
 	for _, args := range [][]string{
 		{"lanes"}, {"dead", "list"}, {"dead", "list", "--output", "json"}, {"doubt", "list"}, {"doubt", "list", "--output", "json"}, {"undelivered", "list"}, {"contact", "list"},

@@ -175,6 +175,9 @@ func newStranger(t *testing.T) *stranger {
 	var provider string
 	provider, s.gateway = copyExamples(t, s.dir)
 	s.start(t, s.find(t, "bin/weir", "simulate"), "--listen", provider)
+	await(t, patience, "weir simulate to listen", func() bool { // who types has seen it
+		return s.command(t, "simulate", "--alive", "--listen", provider).Run() == nil
+	})
 	return s
 }
 

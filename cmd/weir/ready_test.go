@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func TestReadyIsWhoCanStoreEvents(t *testing.T) {
 	t.Cleanup(srv.Close)
 	p.edit(t, "accounts:", fmt.Sprintf("admin: {listen: %q}\naccounts:", strings.TrimPrefix(srv.URL, "http://")))
 	ask := func(flags ...string) (stdout string, err error) {
-		stdout, _, err = weir(t.Context(), map[string]string{}, append([]string{"health", "-c", p.yaml}, flags...)...) // without any secret
+		stdout, _, err = weir(t.Context(), map[string]string{}, append([]string{"health", "-c", p.yaml, "--timeout", "1m"}, flags...)...) // without any secret
 		return stdout, err
 	}
 
@@ -110,9 +111,10 @@ func TestReadyIsWhoCanStoreEvents(t *testing.T) {
 		told = decoded[readiness](t, body)
 		return status == http.StatusOK && kind == "application/json" && told.Status == "ready" && cmp.Equal(want, told.Reasons)
 	})
-	if out, err := ask(); err != nil || !strings.Contains(out, "but lane support is held: part of the state is missing (") {
-		t.Errorf("weir health: got %q, %v; want ready, and what hinders it", out, err)
-	}
+	await(t, patience, "weir health to say that it is ready, and what hinders it", func() bool {
+		out, err := ask()
+		return err == nil && strings.Contains(out, "but lane support is held: part of the state is missing (")
+	})
 	now := time.Now()
 	s.observe(consumer.Sample{Sent: now, Received: now, Shown: now.Add(-time.Hour)})
 	await(t, patience, "the clock to be said, and no more", func() bool {
@@ -123,10 +125,10 @@ func TestReadyIsWhoCanStoreEvents(t *testing.T) {
 
 	// The stream of events is away: nothing can be stored.
 	away := errors.New("the broker does not store events: no leader")
-	s.doorstep.Store(&away)
-	if rs := s.reasons(t.Context()); len(rs) == 0 || !anyUnready(rs) {
-		t.Errorf("without the stream of events: got %v, want unready", rs)
-	}
+	await(t, patience, "it to be unready without the stream of events", func() bool { // which is looked at now and then, and is there
+		s.doorstep.Store(&away)
+		return slices.ContainsFunc(s.reasons(t.Context()), func(r reason) bool { return r.Unready && r.Text == away.Error() })
+	})
 	s.doorstep.Store(nil)
 
 	stop()
@@ -134,15 +136,6 @@ func TestReadyIsWhoCanStoreEvents(t *testing.T) {
 	if told := decoded[readiness](t, out); err == nil || !strings.Contains(told.Detail, "weir serve is stopping") || told.Title != "Not ready" {
 		t.Errorf("at the end: got %+v, %v; want that it stops", told, err)
 	}
-}
-
-func anyUnready(all []reason) bool {
-	for _, r := range all {
-		if r.Unready {
-			return true
-		}
-	}
-	return false
 }
 
 // A stream whose leader is away for longer than an election is noticed by itself.
@@ -167,7 +160,7 @@ func TestAdminListens(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
 	var address string
-	err := withAdmin(t.Context(), config.Admin{Listen: "127.0.0.1:0"}, func(ctx context.Context, h *admin) error {
+	err := withAdmin(t.Context(), config.Admin{Listen: gatewayPort(t)}, func(ctx context.Context, h *admin) error {
 		address = h.address
 		if status, _, _ := got(t, "http://"+h.address+"/healthz"); status != http.StatusOK {
 			t.Errorf("got %d, want 200", status)
@@ -212,14 +205,21 @@ func TestAdminURL(t *testing.T) {
 
 func TestHealthSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	strange := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	strange := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	ln, err := net.Listen("tcp", gatewayPort(t)) // nobody else's when it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = strange.Listener.Close()
+	strange.Listener = ln
+	strange.Start()
 	t.Cleanup(strange.Close)
 	p := newPlant(t, "sales")
 	if _, code := p.refused(t, "set admin.listen in the configuration", "health"); code != 1 {
 		t.Errorf("exit code: got %d, want 1", code)
 	}
 	p.edit(t, "accounts:", fmt.Sprintf("admin: {listen: %q}\naccounts:", strings.TrimPrefix(strange.URL, "http://")))
-	p.refused(t, "not as weir serve does; see that weir serve runs with this file", "health")
+	p.refused(t, "not as weir serve does; see that weir serve runs with this file", "health", "--timeout", "1m")
 	strange.Close()
-	p.refused(t, "connection refused; see that weir serve runs with this file", "health", "--alive")
+	p.refused(t, "connection refused; see that weir serve runs with this file", "health", "--alive", "--timeout", "1m")
 }

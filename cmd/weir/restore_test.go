@@ -141,7 +141,7 @@ func TestH19AReleaseOutlastsAProcess(t *testing.T) {
 	}
 	serve("--hold", "tried")()
 	stop := serve()
-	contains(t, lanes(), "held", "tried")
+	await(t, patience, "the lane to say that it is held", func() bool { return holdsAll(lanes(), []string{"held", "tried"}) })
 	stop()
 	contains(t, lanes(), "not running", "tried")
 	stdout, _, err := weir(t.Context(), k.env, "release", "--lane", "acme", "--not-called-since", "1h", "--by", "ana", "--reason", "looked", "--yes", "-c", k.yaml)

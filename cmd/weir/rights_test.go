@@ -43,7 +43,7 @@ func newWork(t *testing.T) *work {
 	}, "acme-sales", "globex-support")
 	w.env["HOOK"], w.env["SIGNING"], w.env["BROKER_TOKEN"], w.env["GATEWAY"] = hookSecret, oldSecret, natsPassword, "sesame-of-the-gateway"
 	w.edit(t, fmt.Sprintf("embedded: {dir: %q}\n", w.store), w.c.yaml("operator", "_INBOX_operator")+w.door(w.gateway))
-	w.edit(t, "    timeout: 10s\n", "    timeout: 2s\n    pacing: {mean_call: 1s}\n")
+	w.edit(t, "    timeout: 10s\n", "    timeout: 10s\n    pacing: {mean_call: 1s}\n")
 	w.edit(t, "    account: acme\n", fmt.Sprintf("    account: acme\n    webhook: {secret: {env: HOOK}}\n    %s\n    contact: {region: US, windows: [{hours: \"08:00-20:00\"}]}\n", w.told.block(", kinds: [rejected]")))
 	w.weirs = w.served(t, "weir.serve.yaml", w.gateway)
 	return w
@@ -221,7 +221,12 @@ func (w *work) everything(t *testing.T) {
 		w.yaml:  "user operator may run every command but weir serve, backup and restore",
 		w.weirs: "user weir may do what weir serve does, and no more",
 	} {
-		stdout, stderr, err := weir(t.Context(), w.env, "check", "-c", yaml)
+		var stdout, stderr string
+		var err error
+		await(t, patience, "each server to answer weir check", func() bool { // it gives them two seconds
+			stdout, stderr, err = weir(t.Context(), w.env, "check", "-c", yaml)
+			return !strings.Contains(stdout, "servers were asked") && !strings.Contains(stdout, "no server answers")
+		})
 		if err != nil || strings.Contains(stdout, "problem") {
 			t.Errorf("weir check: %v\n%s%s", err, stdout, stderr)
 		}
@@ -246,7 +251,7 @@ func TestAPublisherHasItsLaneAlone(t *testing.T) {
 	}
 	heard := make(chan error, 100)
 	nc := c.as(t, "acme_crm", nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { heard <- err }))
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -125,9 +126,10 @@ func TestSimulateWithTLS(t *testing.T) {
 	}
 	port := base[strings.LastIndex(base, ":")+1:]
 	alive := []string{"simulate", "--alive", "--listen", "0.0.0.0:" + port}
-	if _, _, err := weir(t.Context(), nil, append(alive, "--tls", tlsDir)...); err != nil {
-		t.Errorf("alive: got %v, want no error", err)
-	}
+	await(t, patience, "the one that listens to answer", func() bool { // it is given three seconds
+		_, _, err := weir(t.Context(), nil, append(slices.Clone(alive), "--tls", tlsDir)...)
+		return err == nil
+	})
 	other := filepath.Join(dir, "other")
 	if _, err := simulator.Certificate(other, []string{"localhost"}); err != nil {
 		t.Fatal(err)
@@ -137,7 +139,12 @@ func TestSimulateWithTLS(t *testing.T) {
 		"see that weir simulate runs": append(slices.Clone(alive), "--tls", dir),
 		"and not as weir simulate":    alive,
 	} {
-		if _, _, err := weir(t.Context(), nil, args...); err == nil || !strings.Contains(err.Error(), name) {
+		var err error
+		await(t, patience, "an answer", func() bool {
+			_, _, err = weir(t.Context(), nil, args...)
+			return !errors.Is(err, context.DeadlineExceeded)
+		})
+		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("alive %v: got error %v, want one with %q", args[4:], err, name)
 		}
 	}
