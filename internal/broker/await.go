@@ -19,7 +19,6 @@ import (
 const (
 	beatMost  = 5 * time.Second
 	beatLeast = time.Second
-	drainWait = 2 * time.Second // for the broker's word that a pull is closed
 )
 
 // Await implements consumer.Queue. The pull is closed by taking the interest in its
@@ -100,7 +99,7 @@ func (q *queue) drain(sub *nats.Subscription, answers <-chan *nats.Msg, why erro
 	if err := q.b.leave(sub); err != nil {
 		return nil, errors.Join(why, err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	ctx, cancel := context.WithTimeout(context.Background(), attempt)
 	defer cancel()
 	err := q.b.nc.FlushWithContext(ctx) // its answer comes after what was sent before
 	if err != nil && why == nil && !errors.Is(err, nats.ErrConnectionReconnecting) {

@@ -1,5 +1,10 @@
 package broker
 
+import "time"
+
+// TryFor changes how long one try of a call may take. It is called before all tests.
+func TryFor(d time.Duration) { attempt = d }
+
 // Sent is how many messages the connection has sent.
 func (b *Broker) Sent() uint64 { return b.nc.Stats().OutMsgs }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -23,6 +24,7 @@ import (
 // TestMain fails where a goroutine is left. Each look takes about a second, in which a
 // busy machine may not be done with the last server.
 func TestMain(m *testing.M) {
+	broker.TryFor(10 * time.Second) // a machine that stands still for less spoils no write
 	code := m.Run()
 	err := goleak.Find()
 	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); {
@@ -119,10 +121,11 @@ func lanes(t *testing.T, b *broker.Broker) broker.Queues {
 	return qs
 }
 
-// publish gives the lane an event with this body.
+// publish gives the lane an event with this body. It has an id, so that one whose
+// confirmation came too late is not stored twice.
 func publish(t *testing.T, b *broker.Broker, body string) {
 	t.Helper()
-	if _, err := b.PublishEvent(t.Context(), lane, nil, []byte(body), ""); err != nil {
+	if _, err := b.PublishEvent(t.Context(), lane, nil, []byte(body), nuid.Next()); err != nil {
 		t.Fatalf("publish: %v", err)
 	}
 }
@@ -153,7 +156,7 @@ func none(t *testing.T, q consumer.Queue, wait time.Duration) {
 // raw returns a connection without Weir.
 func raw(t *testing.T, url string, token schema.Secret) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.Token(token.Reveal()))
+	nc, err := nats.Connect(url, nats.Token(token.Reveal()), nats.Timeout(patience))
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}

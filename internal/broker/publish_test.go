@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
@@ -97,7 +98,7 @@ func TestLaneQuota(t *testing.T) {
 	if _, err := b.PublishEvent(ctx, lane, nil, []byte("x"), ""); !errors.Is(err, broker.ErrFull) || !strings.Contains(err.Error(), broker.StreamEvents) {
 		t.Errorf("publish to a full lane: got %v, want ErrFull", err)
 	}
-	if _, err := b.PublishEvent(ctx, "other", nil, []byte("x"), ""); err != nil {
+	if _, err := b.PublishEvent(ctx, "other", nil, []byte("x"), nuid.Next()); err != nil {
 		t.Errorf("publish to another lane: got %v", err)
 	}
 	if n := messages(t, b, broker.StreamEvents); n != 4 {
@@ -110,7 +111,9 @@ func TestQueued(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
 	ctx := t.Context()
-	publish(t, b, "without an id")
+	if _, err := b.PublishEvent(ctx, lane, nil, []byte("without an id"), ""); err != nil {
+		t.Fatal(err)
+	}
 	at, err := b.PublishEvent(ctx, lane, nil, []byte("x"), key(1)+".0123abcd")
 	if err != nil {
 		t.Fatal(err)

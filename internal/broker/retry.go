@@ -13,13 +13,12 @@ import (
 	"github.com/weirhq/weir/consumer"
 )
 
-const (
-	// budget is how long one call is tried again while the broker does not
-	// answer: longer than the election of a leader, which takes up to 9 s.
-	budget = 30 * time.Second
-	// attempt is how long one try may take.
-	attempt = 2 * time.Second
-)
+// budget is how long one call is tried again while the broker does not answer:
+// longer than the election of a leader, which takes up to 9 s.
+const budget = 30 * time.Second
+
+// attempt is how long one try may take. Tests alone change it, before they begin.
+var attempt = 2 * time.Second
 
 // retry calls op until it succeeds, fails for good, ctx ends or the limit has
 // passed. An op that published may have been done although it failed.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/weirhq/weir/internal/broker"
 )
@@ -85,7 +86,7 @@ func TestStraysAreFew(t *testing.T) {
 	t.Parallel()
 	b := fresh(t, broker.Config{})
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g"} {
-		if _, err := b.PublishEvent(t.Context(), name, nil, nil, ""); err != nil {
+		if _, err := b.PublishEvent(t.Context(), name, nil, nil, nuid.Next()); err != nil {
 			t.Fatal(err)
 		}
 	}

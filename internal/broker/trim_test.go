@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nuid"
+
 	"github.com/weirhq/weir/consumer"
 	"github.com/weirhq/weir/internal/broker"
 )
@@ -17,7 +19,7 @@ func TestTrim(t *testing.T) {
 	for n := range 8 {
 		publish(t, b, fmt.Sprint(n))
 	}
-	if _, err := b.PublishEvent(ctx, "other", nil, []byte("x"), ""); err != nil {
+	if _, err := b.PublishEvent(ctx, "other", nil, []byte("x"), nuid.Next()); err != nil {
 		t.Fatal(err)
 	}
 	held := fetch(t, events, 5)

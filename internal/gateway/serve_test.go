@@ -338,7 +338,8 @@ func TestConnectionsBeyondAll(t *testing.T) {
 func TestSlowAndCutBodies(t *testing.T) {
 	t.Parallel()
 	q := &queue{}
-	h := listen(t, zerolog.Nop(), gateway.Config{Door: doorOf(t, q, nil), Reading: 500 * time.Millisecond})
+	// Long enough for what does come: it counts from the connection on.
+	h := listen(t, zerolog.Nop(), gateway.Config{Door: doorOf(t, q, nil), Reading: 6 * time.Second})
 	for name, text := range map[string]string{
 		"a body that does not come":   post(ev("1"), len(ev("1"))+1),
 		"chunks that do not come":     strings.Replace(strings.Replace(post("", 0), "Content-Length: 0", "Transfer-Encoding: chunked", 1), "\r\n\r\n", "\r\n\r\n4\r\n{\"a\"\r\n", 1),

@@ -75,7 +75,7 @@ func start(t testing.TB, limits server.JSLimitOpts) *server.Server {
 // filled returns a walk over a stream with so many messages.
 func filled(t testing.TB, url string, n int, opts ...nats.Option) *walk {
 	t.Helper()
-	nc, err := nats.Connect(url, opts...)
+	nc, err := nats.Connect(url, append(opts, nats.Timeout(time.Minute))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,14 +70,15 @@ func (w *world) ways() (wait, drain func() time.Duration, fails func(h *host, du
 	return w.wait, w.drain, w.fails
 }
 
-// say says that the state was looked at.
+// say says that the state was looked at. It is noted first: others may act on it
+// before this goroutine goes on.
 func (w *world) say(r *run) {
-	r.term.Ready()
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if r.age == w.age {
 		w.readyAge = w.age
 	}
+	w.mu.Unlock()
+	r.term.Ready()
 }
 
 // held asks a term without stopping there.
