@@ -12,8 +12,9 @@ SHELL := bash
 GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 BROWSERTEST := internal/console/browsertest
-# Bounds one package's tests; the slowest starts and kills real processes for minutes.
-TIMEOUT ?= 40m
+# Bounds one package's tests, lest one hangs; the slowest starts and kills real processes
+# for 16 minutes, and a machine may be several times as slow.
+TIMEOUT ?= 90m
 FUZZTIME ?= 30s
 # Worlds of each storm. A failing one prints its history and the command that
 # plays it again: KIND, FROM and SEEDS name it, SALT changes the order of its

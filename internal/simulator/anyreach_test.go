@@ -37,9 +37,13 @@ func newAnyreach(t *testing.T, cfg simulator.AnyreachConfig) *simulator.Simulato
 	return sim
 }
 
-// newAnyreachServer serves a simulator on loopback.
+// newAnyreachServer serves a simulator on loopback. Its calls last, unless cfg says
+// otherwise.
 func newAnyreachServer(t *testing.T, cfg simulator.AnyreachConfig) (*simulator.Simulator, string) {
 	t.Helper()
+	if cfg.Scale == 0 {
+		cfg.Scale = hours
+	}
 	sim := newAnyreach(t, cfg)
 	api := openapitest.Load(t, "../../schema/anyreach.openapi.yaml").AnswersOnly().
 		Except("/simulator/", "GET /core/{$}", "DELETE /core/", "PUT /core/", "POST /core/conversations/")

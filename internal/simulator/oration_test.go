@@ -266,7 +266,7 @@ func TestMixedDrawsEveryChoice(t *testing.T) {
 
 func TestLookup(t *testing.T) {
 	t.Parallel()
-	sim, url := newServer(t, simulator.Config{Scale: .001}) // nothing is dialled in the first minutes
+	sim, url := newServer(t, simulator.Config{})
 	post(t, url, with(phone(1), map[string]any{"customerId": agent, "telephonyType": "inbound"}),
 		map[string]any{"agentId": agent, "conversationType": "web"})
 	made := sim.Conversations()
