@@ -22,10 +22,13 @@ import (
 // here; and that one has no more tries than others.
 func TestGuessesKeepNobodyOutWhoHasBeenHere(t *testing.T) {
 	t.Parallel()
-	ada := open(t, console.Desks{Lanes: oneLane()}, nil)
+	bubble(t, nil, testGuessesKeepNobodyOutWhoHasBeenHere)
+}
+
+func testGuessesKeepNobodyOutWhoHasBeenHere(t *testing.T, ada *visitor) {
 	ada.signIn()
 	ada.post("/logout", nil)
-	eve := &visitor{t: t, url: ada.url, client: &http.Client{}} // behind the same address
+	eve := &visitor{t: t, url: ada.url, client: &http.Client{Transport: ada.client.Transport}} // behind the same address
 	for range 5 {
 		eve.post("/login", url.Values{"name": {"Eve"}, "token": {"guess"}}).want(t, http.StatusUnauthorized)
 	}
@@ -43,7 +46,10 @@ func TestGuessesKeepNobodyOutWhoHasBeenHere(t *testing.T) {
 // The mark of a browser that was here is no pass, and a forged one is nothing.
 func TestAKnownBrowserIsNotSignedIn(t *testing.T) {
 	t.Parallel()
-	v := open(t, console.Desks{Lanes: oneLane()}, nil)
+	bubble(t, nil, testAKnownBrowserIsNotSignedIn)
+}
+
+func testAKnownBrowserIsNotSignedIn(t *testing.T, v *visitor) {
 	known := ""
 	for _, c := range v.post("/login", url.Values{"name": {"Ada"}, "token": {token}}).Cookies() {
 		if c.Name == "weir_known" {
@@ -56,7 +62,7 @@ func TestAKnownBrowserIsNotSignedIn(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, v.url+"/", nil)
 	r.RequestURI = ""
 	r.AddCookie(&http.Cookie{Name: "weir_console", Value: known})
-	stranger := &visitor{t: t, url: v.url, client: &http.Client{CheckRedirect: v.client.CheckRedirect}}
+	stranger := &visitor{t: t, url: v.url, client: &http.Client{Transport: v.client.Transport, CheckRedirect: v.client.CheckRedirect}}
 	stranger.do(r).want(t, http.StatusSeeOther)
 	for i := range 6 {
 		form := strings.NewReader(url.Values{"name": {"Eve"}, "token": {"guess"}}.Encode())
