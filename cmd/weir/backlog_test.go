@@ -74,10 +74,10 @@ func TestH23OneWrongRouteOverABacklog(t *testing.T) {
 			t.Errorf("%s: got %d requests, want %d at most", tc.name, n, tc.posts)
 		}
 	}
-	pending, unacked, err := b.Backlog(t.Context(), "acme")
-	if err != nil || pending+unacked != uint64(backlog-dead) {
-		t.Errorf("events that wait: got %d, %v; want %d", pending+unacked, err, backlog-dead)
-	}
+	await(t, patience, fmt.Sprintf("the broker to have taken the acknowledgements of %d events", dead), func() bool {
+		pending, unacked, err := b.Backlog(t.Context(), "acme")
+		return err == nil && pending+unacked == uint64(backlog-dead)
+	})
 	if n := len(k.sim.Conversations()); n != 0 {
 		t.Errorf("conversations: got %d, want none", n)
 	}

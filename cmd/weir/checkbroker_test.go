@@ -153,7 +153,7 @@ func TestFault23ServeSaysWhatAPowerCutCosts(t *testing.T) {
 	})
 	await(t, patience, "the lane", func() bool {
 		stdout, _, err := weir(t.Context(), p.env, "lanes", "-c", p.yaml)
-		return err == nil && strings.Contains(stdout, "running")
+		return err == nil && strings.Contains(stdout, "running") && !strings.Contains(stdout, notRunning)
 	})
 	cancel()
 	if err := <-done; err != nil {

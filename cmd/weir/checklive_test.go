@@ -126,16 +126,25 @@ func TestCheckLive(t *testing.T) {
 	}
 	h.show(s)
 	defer background(t, s.run)()
-	running := func() string {
-		out, _, _ := weir(t.Context(), p.env, "check", "--live", "-c", p.yaml)
-		return out
+	var out string
+	defer func() {
+		if t.Failed() {
+			t.Log(out)
+		}
+	}()
+	succeeds := func(what, says string, n int, more ...string) {
+		t.Helper()
+		await(t, patience, what, func() bool {
+			var err error
+			out, _, err = weir(t.Context(), p.env, append([]string{"check", "--live", "-c", p.yaml}, more...)...)
+			return err == nil && strings.Count(out, says) == n
+		})
 	}
-	await(t, patience, "both lanes to be well", func() bool { return strings.Count(running(), "running; slots 0/8, 0 waiting, run by process") == 2 })
-	out := p.weir(t, "check", "--live")
+	succeeds("both lanes to be well", "running; slots 0/8, 0 waiting, run by process", 2)
 	contains(t, out, "the weir serve of this machine is ready", "stream WEIR_EVENTS", "it answers; ", "no call was placed\n")
 	p.weir(t, "lane", "pause", "support", "--reason", "a fair")
-	out = p.weir(t, "check", "--live", "--output", "json") // a warning is no failure
-	contains(t, out, "by ana: a fair", "weir lane resume support lets it go on")
+	succeeds("a warning, which is no failure", "by ana: a fair", 1, "--output", "json")
+	contains(t, out, "weir lane resume support lets it go on")
 	if n := p.sim.Report().Conversations; n != 0 {
 		t.Errorf("conversations made by checks: got %d, want 0", n)
 	}

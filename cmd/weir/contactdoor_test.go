@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -77,9 +78,13 @@ func TestABlockStopsWhatWaits(t *testing.T) {
 		})
 	}
 
-	block := func(token, act, body string) doorAnswer {
+	block := func(token, act, body string) (a doorAnswer) {
 		t.Helper()
-		return knockDoor(t, "POST", "http://"+address+"/contacts/"+act, token, "application/x-ndjson", body)
+		await(t, patience, "an answer", func() bool { // of a gateway that listens, and of a broker that is not too slow
+			a = knockDoor(t, "POST", "http://"+address+"/contacts/"+act, token, "application/x-ndjson", body)
+			return a.status != 0 && a.status != http.StatusServiceUnavailable
+		})
+		return a
 	}
 	if a := block(crmToken, "block", `{"number":"415 555 0101","lane":"support","reason":"asked"}`); a.status != 422 {
 		t.Errorf("in another lane: got %d %s, want it refused", a.status, a.body)

@@ -253,7 +253,7 @@ func TestComposeBrokers(t *testing.T) {
 		if !s.ReadyForConnections(patience) {
 			t.Fatal("nats-server did not come up")
 		}
-		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("weir", password("broker_password")))
+		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("weir", password("broker_password")), nats.Timeout(patience))
 		if err != nil {
 			t.Fatalf("weir's password: %v", err)
 		}
@@ -261,7 +261,7 @@ func TestComposeBrokers(t *testing.T) {
 		if _, err := nc.Request("$JS.API.INFO", nil, patience); err != nil {
 			t.Errorf("weir's account has no JetStream: %v", err)
 		}
-		system, err := nats.Connect(s.ClientURL(), nats.UserInfo("system", password("system_password")))
+		system, err := nats.Connect(s.ClientURL(), nats.UserInfo("system", password("system_password")), nats.Timeout(patience))
 		if err != nil {
 			t.Fatalf("the system account's password: %v", err)
 		}
@@ -269,7 +269,7 @@ func TestComposeBrokers(t *testing.T) {
 		if _, err := system.Request("$SYS.REQ.SERVER.PING", nil, patience); err != nil {
 			t.Errorf("the system account: %v", err)
 		}
-		if _, err := nats.Connect(s.ClientURL(), nats.UserInfo("weir", "")); err == nil {
+		if _, err := nats.Connect(s.ClientURL(), nats.UserInfo("weir", ""), nats.Timeout(patience)); err == nil {
 			t.Error("the broker lets in whoever has no password")
 		}
 	}
