@@ -87,6 +87,10 @@ func TestDeadLetters(t *testing.T) {
 	if left := p.settled(t, "dead", 1); left[0].Intent != raw {
 		t.Errorf("left: got %+v, want the event that cannot be read", left)
 	}
+	await(t, patience, "the answer to be written down", func() bool {
+		state := p.state(t, "sales", "1").State
+		return state == consumer.Created || state == consumer.Ended
+	})
 	printed, code := p.refused(t, "1 of 1 were not sent again", "dead", "replay", one.Intent, "--reason", "again")
 	contains(t, printed, "already created")
 	if code != 1 {
