@@ -777,8 +777,7 @@ func TestFault48TwoReplays(t *testing.T) {
 				w.start(t, p, func(c *consumer.Config) { c.Accounts[0].Provider = slowProvider{p, 14 * time.Second, ""} })
 				for i := range 2 {
 					time.Sleep(time.Duration(i) * apart)
-					r := w.due.publish(w.events.msgs[0].header, w.events.msgs[0].data)
-					w.do(func() { r.intent, r.replay = key, &consumer.Replay{Expect: 2, By: "ana", Reason: "asked"} })
+					w.sendAgain(key, 2, w.events.msgs[0].header, w.events.msgs[0].data)
 				}
 				time.Sleep(10 * time.Minute)
 				p.stop(t)

@@ -398,11 +398,7 @@ func TestH10AnOlderAttemptsWebhookIsAnAlarm(t *testing.T) {
 		n := w.intent(key).N
 		var letter consumer.Letter
 		w.do(func() { letter = w.letters[key] })
-		r := w.due.publish(letter.Header, letter.Data)
-		w.do(func() {
-			r.intent, r.replay = key, &consumer.Replay{Expect: n, By: "ana", Reason: "not placed"}
-			w.due.stir()
-		})
+		w.sendAgain(key, n, letter.Header, letter.Data)
 		time.Sleep(10 * time.Second)
 		if got := w.intent(key); got.State != consumer.Created || got.Claims != 2 {
 			t.Fatalf("after the replay: got %s, claim %d", got.State, got.Claims)
@@ -441,11 +437,7 @@ func TestH10AWebhookStopsTheSecondCall(t *testing.T) {
 		}
 		var letter consumer.Letter
 		w.do(func() { letter = w.letters[key] })
-		r := w.due.publish(letter.Header, letter.Data)
-		w.do(func() {
-			r.intent, r.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "not placed"}
-			w.due.stir()
-		})
+		w.sendAgain(key, w.intent(key).N, letter.Header, letter.Data)
 		time.Sleep(20 * time.Second)
 		if n := w.posted(); n != 1 {
 			t.Errorf("requests while the webhook is looked into: got %d, want 1", n)

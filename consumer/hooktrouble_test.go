@@ -88,11 +88,7 @@ func TestH10AWebhookAtAnotherLanesAddressStopsTheSecondCall(t *testing.T) {
 		}
 		var letter consumer.Letter
 		w.do(func() { letter = w.letters[key] })
-		r := w.due.publish(letter.Header, letter.Data)
-		w.do(func() {
-			r.intent, r.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "not placed"}
-			w.due.stir()
-		})
+		w.sendAgain(key, w.intent(key).N, letter.Header, letter.Data)
 		time.Sleep(20 * time.Second)
 		w.do(func() { w.gone = false })
 		time.Sleep(10 * time.Minute)
@@ -162,11 +158,7 @@ func TestH13AnotherNameOfASecondConversation(t *testing.T) {
 		time.Sleep(time.Second)
 		var letter consumer.Letter
 		w.do(func() { letter = w.letters[key] })
-		r := w.due.publish(letter.Header, letter.Data)
-		w.do(func() {
-			r.intent, r.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "not placed"}
-			w.due.stir()
-		})
+		w.sendAgain(key, w.intent(key).N, letter.Header, letter.Data)
 		time.Sleep(10 * time.Second)
 		for range 3 {
 			_ = p.tell(t, "conv_1", key, 1)

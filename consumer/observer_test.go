@@ -274,10 +274,9 @@ func TestTheObserverHearsWhoOrderedAReplay(t *testing.T) {
 		p, l := w.listen(t, nil)
 		time.Sleep(time.Hour)
 		msg := w.events.msgs[0]
-		r := w.due.publish(msg.header, msg.data)
-		w.do(func() {
-			r.published = time.Now().Add(-2 * time.Second).Round(0)
-			r.intent, r.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "asked"}
+		w.due.put(&record{
+			header: msg.header, data: msg.data, published: time.Now().Add(-2 * time.Second).Round(0),
+			intent: key, replay: &consumer.Replay{Expect: w.intent(key).N, By: "ana", Reason: "asked"},
 		})
 		time.Sleep(time.Minute)
 		p.stop(t)

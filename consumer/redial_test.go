@@ -200,8 +200,9 @@ func TestWhyNobodyIsCalledAgain(t *testing.T) {
 			w.do(func() { w.events.msgs[0].seq = 77 })
 		}, reason: "the event is not kept any more"},
 		"the stream is another one": {live: func(_ *testing.T, w *world, _ *process, _ string) {
-			w.lead("0002")
-			w.do(func() { w.events.msgs[1].acked = true; w.events.msgs[0].data = w.events.msgs[1].data })
+			w.do(func() {
+				w.events.msgs[0].data = []byte(strings.ReplaceAll(string(w.events.msgs[0].data), "0001", "0002"))
+			})
 		}, reason: "the event is not kept any more"},
 		"the content is another one": {live: func(_ *testing.T, w *world, _ *process, _ string) {
 			w.do(func() {

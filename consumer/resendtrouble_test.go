@@ -72,10 +72,12 @@ func TestAListThatFailsDoesNotHideTheEnds(t *testing.T) {
 func (w *world) retry(key string) {
 	var r *record
 	w.do(func() { r = w.events.msgs[0] })
-	again := w.due.publish(r.header, r.data)
-	w.do(func() {
-		again.intent, again.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "please"}
-	})
+	w.sendAgain(key, w.intent(key).N, r.header, r.data)
+}
+
+// sendAgain is a person's order to send an event again, as it was or corrected.
+func (w *world) sendAgain(key string, expect int, header map[string][]string, data []byte) {
+	w.due.put(&record{header: header, data: data, intent: key, replay: &consumer.Replay{Expect: expect, By: "ana", Reason: "asked"}})
 }
 
 // A dead letter is sent again by a person, and that answer is lost.
@@ -357,10 +359,7 @@ func TestARedeliveryAfterACorrectionIsNoConflict(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		w.do(func() { w.events.msgs[0].acked = false }) // ready after AckWait
 		body := []byte(`{"specversion":"1.0","id":"0001","source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":"0001","phone":"+14155550001"}}`)
-		again := w.due.publish(w.events.msgs[0].header, body)
-		w.do(func() {
-			again.intent, again.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "number added"}
-		})
+		w.sendAgain(key, w.intent(key).N, w.events.msgs[0].header, body)
 		time.Sleep(10 * time.Minute)
 		p.stop(t)
 		if diff := cmp.Diff(map[string]int{"rejected": 1, "created": 1, "ended": 1}, w.kinds()); diff != "" {
@@ -395,10 +394,7 @@ func TestH26AReplacedContentIsNotSent(t *testing.T) {
 		w.do(func() { w.began = time.Now() })
 		time.Sleep(10 * time.Second)
 		body := []byte(`{"specversion":"1.0","id":"0001","source":"/crm","type":"lead.created","datacontenttype":"application/json","data":{"id":"0001","phone":"+14155559999"}}`)
-		again := w.due.publish(w.events.msgs[0].header, body)
-		w.do(func() {
-			again.intent, again.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "other number"}
-		})
+		w.sendAgain(key, w.intent(key).N, w.events.msgs[0].header, body)
 		time.Sleep(time.Minute)
 		w.lead("0001") // the CRM repeats itself
 		time.Sleep(time.Hour)

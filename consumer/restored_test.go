@@ -18,8 +18,7 @@ func (w *world) leadAt(id string, born, published time.Time) string {
 		attribute = fmt.Sprintf(`"time":%q,`, born.Format(time.RFC3339Nano))
 	}
 	body := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"/crm","type":"lead.created",%s"datacontenttype":"application/json","data":{"id":%q,"phone":"+1415555%s"}}`, id, attribute, id, id)
-	r := w.events.publish(map[string][]string{"Content-Type": {"application/cloudevents+json"}}, []byte(body))
-	w.do(func() { r.published = published })
+	w.events.put(&record{header: map[string][]string{"Content-Type": {"application/cloudevents+json"}}, data: []byte(body), published: published})
 	return consumer.Key("l", "/crm", id)
 }
 
@@ -166,14 +165,14 @@ func TestH19AnOldOrderDoesNotCount(t *testing.T) {
 			p := w.start(t, &process{}, nil)
 			p.engine.SetHold("l", &consumer.Pause{By: "weir", Reason: "lost"})
 			p.engine.SetDoubtful("l", boundary)
-			r := w.due.publish(w.events.msgs[0].header, w.events.msgs[0].data)
-			w.do(func() {
-				r.intent, r.replay = key, &consumer.Replay{Expect: 1, By: "ana", Reason: "asked"}
-				r.published = boundary.Add(time.Minute)
-				if old {
-					r.published = boundary.Add(-time.Minute)
-				}
-			})
+			r := &record{
+				header: w.events.msgs[0].header, data: w.events.msgs[0].data, published: boundary.Add(time.Minute),
+				intent: key, replay: &consumer.Replay{Expect: 1, By: "ana", Reason: "asked"},
+			}
+			if old {
+				r.published = boundary.Add(-time.Minute)
+			}
+			w.due.put(r)
 			p.engine.SetHold("l", nil)
 			time.Sleep(5 * time.Minute)
 			p.stop(t)
@@ -196,8 +195,10 @@ func TestH19AnOldOrderThatWasPutOffDoesNotCount(t *testing.T) {
 			key := w.leadAt("0001", began.Add(-time.Hour), began.Add(-time.Hour))
 			w.remembers(t, key, began.Add(-time.Hour), consumer.Step{Kind: consumer.StepRefuse, Class: "rejected"})
 			p := w.start(t, &process{}, nil)
-			w.replay(key, 1, 0)
-			w.do(func() { w.due.msgs[0].published = time.Now() })
+			w.due.put(&record{
+				header: w.events.msgs[0].header, data: w.events.msgs[0].data, published: time.Now(),
+				intent: key, replay: &consumer.Replay{Expect: 1, By: "ana", Reason: "asked"},
+			})
 			time.Sleep(time.Hour)
 			boundary := began.Add(2 * time.Hour)
 			if !old {

@@ -159,8 +159,7 @@ func TestARestartCountsTheSlotsOfEarlierAttempts(t *testing.T) {
 				var n int
 				w.do(func() { n = w.entries["l."+key].intent.N })
 				if act == "replay" {
-					r := w.due.publish(ev.header, ev.data)
-					w.do(func() { r.intent, r.replay = key, &consumer.Replay{Expect: n, By: "ana", Reason: "asked"} })
+					w.sendAgain(key, n, ev.header, ev.data)
 				} else {
 					command(t, p, consumer.Command{Verb: consumer.VerbDrop, Intent: key, Expect: n, By: "ana", Reason: "x"})
 				}
@@ -265,7 +264,7 @@ func TestCommandsMayComeWhileTheSlotsAreCounted(t *testing.T) {
 		settle := consumer.Command{Verb: consumer.VerbSettle, Intent: key, Expect: 2, Conversation: fmt.Sprint("c", i), By: "a", Reason: "r"}
 		command(t, p, settle)
 		command(t, p, settle)
-		status(t, p)
+		command(t, p, consumer.Command{Verb: consumer.VerbStatus})
 	}
 	p.cancel()
 	<-p.done
@@ -356,10 +355,7 @@ func TestAReplayThatIsRefusedAgainIsTold(t *testing.T) {
 		p := w.start(t, &process{}, nil)
 		time.Sleep(5 * time.Second)
 		ev := w.events.msgs[0]
-		r := w.due.publish(ev.header, ev.data)
-		w.do(func() {
-			r.intent, r.replay = key, &consumer.Replay{Expect: w.entries["l."+key].intent.N, By: "ana", Reason: "x"}
-		})
+		w.sendAgain(key, w.intent(key).N, ev.header, ev.data)
 		time.Sleep(time.Minute)
 		p.stop(t)
 		if got := w.kinds()["rejected"]; got != 2 {
