@@ -32,7 +32,6 @@ func (c *Console) stream(w http.ResponseWriter, v *visit, e entry) {
 		return
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{}) // else the end of the request's time would end the stream
 	w.Header().Set("Content-Type", eventStream)
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy passes it on at once
 	s := &stream{c: c, w: w, rc: rc, v: v, e: e}
