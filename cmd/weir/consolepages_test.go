@@ -124,6 +124,8 @@ func consolePlant(t *testing.T) *plant {
 	p.env["SIGNING"], p.env["CONSOLE"], p.env["KEY"] = oldSecret, consoleToken, "planted-secret-of-the-provider"
 	p.edit(t, "    account: acme\n", "    account: acme\n    "+pub.block(", kinds: [rejected]")+"\n")
 	p.edit(t, "accounts:\n", "console: {listen: '127.0.0.1:0', token: {env: CONSOLE}}\naccounts:\n")
+	// Or an end that is asked for during an outage would be asked for minutes later.
+	p.edit(t, "    limit: 8\n", "    limit: 8\n    pacing: {mean_call: 500ms}\n")
 	return p
 }
 
