@@ -216,16 +216,17 @@ func (k *killed) states(t *testing.T, b *broker.Broker) map[string]consumer.Inte
 func (k *killed) open(t *testing.T, b *broker.Broker, open map[string]bool) {
 	t.Helper()
 	var last uint64
-	since := time.Now()
+	same, since := 0, time.Now()
 	await(t, patience, "the ledger to come to rest", func() bool {
 		s, err := b.JetStream().Stream(t.Context(), ledger.Stream)
 		if err != nil {
 			return false
 		}
 		if now := s.CachedInfo().State.LastSeq; now != last {
-			last, since = now, time.Now()
+			last, same, since = now, 0, time.Now()
 		}
-		return time.Since(since) > time.Second
+		same++ // a second in which this process stood still tells nothing
+		return same > 20 && time.Since(since) > time.Second
 	})
 	for _, in := range k.states(t, b) {
 		if in.State == consumer.Started {
