@@ -37,32 +37,69 @@ type candidate struct {
 	waits   []Waited  // the same, since its claim
 }
 
-// admit takes a message to the point where only the claim is missing: a
-// candidate. Or it finds that no request is to be made: then done is the intent
-// whose durable steps are left, for finish. If both are nil the message was
-// given back. The intent of a candidate, and of done, stays locked.
-func (ln *lane) admit(ctx context.Context, m Message) (c *candidate, done *Intent) {
-	fetched := time.Now()
+// entrant is a message that has come. Its intent is locked, and what the ledger has of
+// it was read after that.
+type entrant struct {
+	msg     Message
+	at      time.Time
+	ev      *schema.Reading
+	refusal error  // why the event cannot be read
+	key     string // empty: another one is at work on the intent, and the message was given back
+	in      Intent
+	rev     uint64
+	err     error // of in and rev
+}
+
+// receive decodes a batch, locks its intents and reads their entries: all at one time,
+// for one after the other would hold up the batch by as many of the broker's answers. An
+// entry is as old as what was done meanwhile with those before it in the batch; as
+// after any pause of the process, the lock and the compare-and-set see to the rest.
+func (ln *lane) receive(ctx context.Context, msgs []beating) []entrant {
+	all := make([]entrant, len(msgs))
+	for i := range msgs {
+		all[i] = ln.arrive(&msgs[i])
+	}
+	atOnce(len(all), func(i int) {
+		if e := &all[i]; e.key != "" {
+			e.in, e.rev, e.err = ln.load(ctx, e.key)
+		}
+	})
+	return all
+}
+
+func (ln *lane) arrive(m Message) entrant {
+	e := entrant{msg: m, at: time.Now()}
 	ln.mu.Lock()
 	delete(ln.delayed, placeOf(m))
 	ln.mu.Unlock()
 	ln.waits.came(m)
-	ev, refusal := ln.decode(m)
-	key := ln.key(m, ev, refusal)
-	if !ln.lock(key) {
+	e.ev, e.refusal = ln.decode(m)
+	if key := ln.key(m, e.ev, e.refusal); ln.lock(key) {
+		e.key = key
+	} else {
 		ln.giveBack(m, 2*time.Second, false) // a second delivery while the first is at work
+	}
+	return e
+}
+
+// admit takes an entrant to the point where only the claim is missing: a
+// candidate. Or it finds that no request is to be made: then done is the intent
+// whose durable steps are left, for finish. If both are nil the message was
+// given back. The intent of a candidate, and of done, stays locked.
+func (ln *lane) admit(ctx context.Context, e *entrant) (c *candidate, done *Intent) {
+	if e.key == "" {
 		return nil, nil
 	}
-	c, done, err := ln.examine(ctx, m, key, ev, refusal)
-	if c == nil && (done == nil || done.Key != key) {
-		ln.unlock(key)
+	c, done, err := ln.examine(ctx, e)
+	if c == nil && (done == nil || done.Key != e.key) {
+		ln.unlock(e.key)
 	}
 	if err != nil {
-		ln.stumble(ctx, m, key, err)
+		ln.stumble(ctx, e.msg, e.key, err)
 		return nil, nil
 	}
 	if c != nil {
-		c.fetched = fetched
+		c.fetched = e.at
 	}
 	return c, done
 }
@@ -129,10 +166,10 @@ func (ln *lane) key(m Message, ev *schema.Reading, refusal error) string {
 }
 
 // examine decides by the ledger's entry what is to be done with the message.
-func (ln *lane) examine(ctx context.Context, m Message, key string, ev *schema.Reading, refusal error) (*candidate, *Intent, error) {
-	in, rev, err := ln.load(ctx, key)
-	if err != nil {
-		return nil, nil, err
+func (ln *lane) examine(ctx context.Context, e *entrant) (*candidate, *Intent, error) {
+	m, key, ev, refusal, in, rev := e.msg, e.key, e.ev, e.refusal, e.in, e.rev
+	if e.err != nil {
+		return nil, nil, e.err
 	}
 	var digest string
 	if refusal == nil {

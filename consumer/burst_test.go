@@ -110,3 +110,70 @@ func TestWhatIsNotRecordedIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// farLedger needs a second for each read, however many there are at once. The first
+// reads of some entries fail.
+type farLedger struct {
+	*process
+	mu    sync.Mutex
+	fails map[string]bool
+	began time.Time // of the first read
+}
+
+func (l *farLedger) Load(ctx context.Context, lane, key string) (consumer.Intent, uint64, error) {
+	l.mu.Lock()
+	if l.began.IsZero() {
+		l.began = time.Now()
+	}
+	failed := l.fails[key]
+	delete(l.fails, key)
+	l.mu.Unlock()
+	time.Sleep(time.Second)
+	if failed {
+		return consumer.Intent{}, 0, errSilent
+	}
+	return l.process.Load(ctx, lane, key)
+}
+
+// The entries of a batch are read at one time. For each of which that failed a second
+// passes, and the others are sent.
+func TestTheEntriesOfABatchAreReadAtOneTime(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fail int
+		took time.Duration // from the first read to the request
+	}{
+		"all are read": {0, time.Second},
+		"two fail":     {2, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				w.limit = 1000
+				l := &farLedger{fails: make(map[string]bool)}
+				for i := range 5 {
+					if key := w.lead(fmt.Sprintf("%04d", i)); i < tt.fail {
+						l.fails[key] = true
+					}
+				}
+				p := w.start(t, &process{}, func(c *consumer.Config) {
+					l.process = c.Ledger.(*process)
+					c.Ledger = l
+					c.Accounts[0].Lanes[0].Batch = 5
+				})
+				for w.posted() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				if took := time.Since(l.began).Round(time.Second); took != tt.took {
+					t.Errorf("from the first read to the request: got %v, want %v", took, tt.took)
+				}
+				w.do(func() {
+					if got := len(w.posts[0].Items); got != 5-tt.fail {
+						t.Errorf("items of the request: got %d, want %d", got, 5-tt.fail)
+					}
+				})
+				p.stop(t)
+			})
+		})
+	}
+}

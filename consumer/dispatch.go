@@ -21,9 +21,10 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 	defer heart.stop()
 	var candidates []*candidate
 	var wg sync.WaitGroup
-	for i := range heart.all {
+	entrants := ln.receive(ctx, heart.all)
+	for i := range entrants {
 		m := &heart.all[i]
-		c, done := ln.admit(ctx, m)
+		c, done := ln.admit(ctx, &entrants[i])
 		if c != nil {
 			if p := ln.a.poolOf(c.request.Channel); p != g.pool {
 				ln.unlock(c.intent.Key)
