@@ -59,7 +59,7 @@ func (ln *lane) receive(ctx context.Context, msgs []beating) []entrant {
 	for i := range msgs {
 		all[i] = ln.arrive(&msgs[i])
 	}
-	atOnce(len(all), func(i int) {
+	ln.e.readers.share(len(all), func(i int) {
 		if e := &all[i]; e.key != "" {
 			e.in, e.rev, e.err = ln.load(ctx, e.key)
 		}

@@ -1,6 +1,10 @@
 package consumer
 
-import "context"
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
 
 // mostHandled is how many batches of a lane may be under way. Of most of them only
 // outcome and acknowledgement are left. Of what is claimed and not recorded, which a
@@ -79,4 +83,43 @@ func (ln *lane) unload(n int) {
 	if ln.claiming -= n; was > (mostClaimed-1)*ln.cfg.Batch && n > 0 { // it had no room
 		ln.notify()
 	}
+}
+
+// mostReaders is how many goroutines read entries of all lanes' batches besides the
+// batches' own: far fewer than the requests that a broker lets wait (10,000). Some ten
+// thousand more are not answered in time, and are repeated, all of them at one time, so
+// that hardly any ever is.
+const mostReaders = 512
+
+// readers are those that help with a batch, a place for each.
+type readers chan struct{}
+
+// enter takes a place, if there is one.
+func (r readers) enter() bool {
+	select {
+	case r <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// share does n things, one after the other in this goroutine, and at the same time in
+// as many others as there are places for.
+func (r readers) share(n int, do func(i int)) {
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			do(i)
+		}
+	}
+	var wg sync.WaitGroup
+	for helpers := 0; helpers < n-1 && r.enter(); helpers++ {
+		wg.Go(func() {
+			defer func() { <-r }()
+			work()
+		})
+	}
+	work()
+	wg.Wait()
 }

@@ -115,9 +115,10 @@ func TestWhatIsNotRecordedIsBounded(t *testing.T) {
 // reads of some entries fail.
 type farLedger struct {
 	*process
-	mu    sync.Mutex
-	fails map[string]bool
-	began time.Time // of the first read
+	mu         sync.Mutex
+	fails      map[string]bool
+	began      time.Time // of the first read
+	open, most int       // reads at one time
 }
 
 func (l *farLedger) Load(ctx context.Context, lane, key string) (consumer.Intent, uint64, error) {
@@ -127,8 +128,13 @@ func (l *farLedger) Load(ctx context.Context, lane, key string) (consumer.Intent
 	}
 	failed := l.fails[key]
 	delete(l.fails, key)
+	l.open++
+	l.most = max(l.most, l.open)
 	l.mu.Unlock()
 	time.Sleep(time.Second)
+	l.mu.Lock()
+	l.open--
+	l.mu.Unlock()
 	if failed {
 		return consumer.Intent{}, 0, errSilent
 	}
@@ -176,4 +182,31 @@ func TestTheEntriesOfABatchAreReadAtOneTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// However many batches there are, the broker is not asked for more entries at one time
+// than it answers: what finds no reader reads its own, one after the other.
+func TestReadsAtOneTimeAreBounded(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		const events, readers = 800, 512
+		w.limit = 1000
+		for i := range events {
+			w.lead(fmt.Sprintf("%04d", i))
+		}
+		l := &farLedger{}
+		p := w.start(t, &process{}, func(c *consumer.Config) {
+			l.process = c.Ledger.(*process)
+			c.Ledger = l
+			c.Accounts[0].Lanes[0].Batch = events
+		})
+		time.Sleep(time.Minute)
+		p.stop(t)
+		if l.most != readers+1 { // and the batch's own
+			t.Errorf("reads at one time: got %d, want %d", l.most, readers+1)
+		}
+		if got := w.called(); got != events {
+			t.Errorf("called: got %d, want %d", got, events)
+		}
+	})
 }

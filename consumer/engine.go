@@ -117,6 +117,7 @@ type Engine struct {
 	lanes map[string]*lane // by name; fixed after New
 
 	accounts []*account
+	readers  readers                   // of batches' entries
 	work     sync.WaitGroup            // what must end before Run returns
 	claimed  atomic.Int64              // events whose claim's outcome is not written down yet
 	ended    atomic.Pointer[time.Time] // when Run was asked to end; nil: not yet
@@ -143,7 +144,7 @@ func New(lg zerolog.Logger, cfg Config) (*Engine, error) {
 	if cfg.Ledger == nil || cfg.Outbox == nil || cfg.Switch == nil || cfg.Catalog == nil {
 		return nil, errors.New("consumer: ledger, outbox, switchboard and catalog are all needed")
 	}
-	e := &Engine{lg: lg, cfg: cfg, lanes: make(map[string]*lane)}
+	e := &Engine{lg: lg, cfg: cfg, lanes: make(map[string]*lane), readers: make(readers, mostReaders)}
 	var errs []error
 	for _, ac := range cfg.Accounts {
 		a, err := newAccount(e, ac)
