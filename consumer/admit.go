@@ -85,45 +85,48 @@ func (ln *lane) arrive(m Message) entrant {
 // admit takes an entrant to the point where only the claim is missing: a
 // candidate. Or it finds that no request is to be made: then done is the intent
 // whose durable steps are left, for finish. If both are nil the message was
-// given back. The intent of a candidate, and of done, stays locked.
-func (ln *lane) admit(ctx context.Context, e *entrant) (c *candidate, done *Intent) {
+// given back; slow says that its slot is to be kept for the time of a falter. The
+// intent of a candidate, and of done, stays locked.
+func (ln *lane) admit(ctx context.Context, e *entrant) (c *candidate, done *Intent, slow bool) {
 	if e.key == "" {
-		return nil, nil
+		return nil, nil, false
 	}
 	c, done, err := ln.examine(ctx, e)
 	if c == nil && (done == nil || done.Key != e.key) {
 		ln.unlock(e.key)
 	}
 	if err != nil {
-		ln.stumble(ctx, e.msg, e.key, err)
-		return nil, nil
+		return nil, nil, ln.stumble(e.msg, e.key, err)
 	}
 	if c != nil {
 		c.fetched = e.at
 	}
-	return c, done
+	return c, done, false
 }
 
-// stumble gives back an event for which the ledger failed.
-func (ln *lane) stumble(ctx context.Context, m Message, key string, err error) {
+// stumble gives back an event for which the ledger failed, or that cannot be judged.
+// It reports whether the lane is to falter.
+func (ln *lane) stumble(m Message, key string, err error) (slow bool) {
+	ln.hitched(err)
+	if _, unsure := errors.AsType[unsureError](err); unsure {
+		ln.hold(m)
+		return true
+	}
+	ln.waits.put(m, CauseBroker)
 	if errors.Is(err, ErrStrange) { // its event waits for a version that can; the others need not
 		ln.lg.Error().Err(err).Str("intent", key).Msg("ledger")
-		ln.hitched(err)
-		ln.waits.put(m, CauseBroker)
 		ln.giveBack(m, unreadableWait, false)
-		return
+		return false
 	}
 	ln.lg.Warn().Err(err).Str("intent", key).Msg("ledger")
-	ln.waits.put(m, CauseBroker)
 	ln.giveBack(m, 5*time.Second, false)
-	ln.falter(ctx, err)
+	return true
 }
 
 // falter lets a second pass after the ledger failed, while this event's slot
 // and the grant's place in the window are still taken: a lane must not march
 // through its backlog giving it all back.
-func (ln *lane) falter(ctx context.Context, err error) {
-	ln.hitched(err)
+func falter(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(time.Second):
@@ -191,8 +194,7 @@ func (ln *lane) examine(ctx context.Context, e *entrant) (*candidate, *Intent, e
 			in.Trace = schema.TraceparentOf(ev.Event, m.Header())
 			var unsure error
 			if refusal, unsure = ln.tooOld(ev.Time(), m.Origin().Published); unsure != nil {
-				ln.hold(ctx, m, unsure)
-				return nil, nil, nil
+				return nil, nil, unsureError{unsure}
 			}
 		}
 	}
@@ -358,8 +360,7 @@ func (ln *lane) screen(ctx context.Context, c *candidate) (*candidate, *Intent, 
 	}
 	switch ruling, unsure := ln.judge(c); {
 	case unsure != nil:
-		ln.hold(ctx, c.msg, unsure)
-		return nil, nil, nil
+		return nil, nil, unsureError{unsure}
 	case ruling.Verdict == ContactNever:
 		done, err := ln.suppress(ctx, c, &schema.Skip{Class: schema.ClassContact, Rule: ruling.Rule, Reason: ruling.Reason})
 		return nil, done, err

@@ -210,3 +210,42 @@ func TestReadsAtOneTimeAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Of events that cannot be judged now one slot a second comes free, and whoever
+// withdraws one of their batch does not wait for the others.
+func TestAFalteringBatchIsNotLocked(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		const events = 20
+		w.limit = 100
+		var keys []string
+		for i := range events {
+			keys = append(keys, w.living(fmt.Sprintf("%04d", i), time.Time{}, time.Time{}, time.Now().Add(time.Hour)))
+		}
+		p := &process{}
+		w.clocked(t, p, 2*time.Minute, func(c *consumer.Config) { c.Accounts[0].Lanes[0].Batch = events })
+		time.Sleep(500 * time.Millisecond)
+		if s := status(t, p); s.Used != events || s.Clock == "" {
+			t.Errorf("while the events are given back: got %d slots, clock %q; want those of all, and what is wrong", s.Used, s.Clock)
+		}
+		began := time.Now()
+		for i, key := range keys {
+			r := command(t, p, consumer.Command{Verb: consumer.VerbCancel, Intent: key, Source: "/crm", ID: fmt.Sprintf("%04d", i), By: "ana", Reason: "asked"})
+			if r.State != consumer.Cancelled {
+				t.Errorf("cancel: got %+v", r)
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("to cancel them took %v", took)
+		}
+		time.Sleep(9 * time.Second)
+		if s := status(t, p); s.Used != events-9 {
+			t.Errorf("9 s later: got %d slots, want %d", s.Used, events-9)
+		}
+		time.Sleep(5 * time.Minute)
+		p.stop(t)
+		if w.called() != 0 || w.unacked() != 0 {
+			t.Errorf("got %d calls and %d messages left; want none", w.called(), w.unacked())
+		}
+	})
+}

@@ -21,10 +21,14 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 	defer heart.stop()
 	var candidates []*candidate
 	var wg sync.WaitGroup
-	entrants := ln.receive(ctx, heart.all)
+	entrants, faltering := ln.receive(ctx, heart.all), 0
 	for i := range entrants {
 		m := &heart.all[i]
-		c, done := ln.admit(ctx, &entrants[i])
+		c, done, slow := ln.admit(ctx, &entrants[i])
+		if slow {
+			faltering++
+			continue
+		}
 		if c != nil {
 			if p := ln.a.poolOf(c.request.Channel); p != g.pool {
 				ln.unlock(c.intent.Key)
@@ -43,6 +47,11 @@ func (ln *lane) handle(ctx context.Context, fetched []Message, g *grant) {
 				ln.finish(ctx, m, *done)
 			})
 		}
+	}
+	for range faltering { // when all are judged: whoever waits for one of the intents need not wait for this
+		falter(ctx)
+		g.release(1)
+		ln.unload(1)
 	}
 	groups := ln.groups(candidates)
 	for i, group := range groups {
@@ -289,7 +298,8 @@ func (ln *lane) claimOne(ctx context.Context, c *candidate) bool {
 			}
 			ln.mu.Unlock()
 			ln.lg.Warn().Err(err).Str("intent", c.intent.Key).Msg("claim")
-			ln.falter(ctx, err)
+			ln.hitched(err)
+			falter(ctx)
 		}
 		return false
 	}

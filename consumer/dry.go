@@ -42,7 +42,9 @@ func (ln *lane) rehearse(ctx context.Context, group []*candidate, g *grant) {
 		wg.Go(func() {
 			done, err := ln.decide(ctx, c.intent, c.rev, c.unsent())
 			if err != nil {
-				ln.stumble(ctx, c.msg, c.intent.Key, err)
+				if ln.stumble(c.msg, c.intent.Key, err) {
+					falter(ctx)
+				}
 			}
 			g.release(1)
 			if err == nil {

@@ -42,7 +42,8 @@ func (ln *lane) admitted(ctx context.Context, group []*candidate, g *grant) []*c
 	rulings, err := ln.consult(ctx, group)
 	if err != nil {
 		ln.lg.Warn().Err(err).Msg("whether people may be contacted is not known")
-		ln.falter(ctx, err)
+		ln.hitched(err)
+		falter(ctx)
 		ln.letGo(g, group, 5*time.Second)
 		return nil
 	}
@@ -91,7 +92,9 @@ func (ln *lane) withhold(ctx context.Context, c *candidate, ruling Ruling) {
 		done, err = ln.suppress(ctx, c, &schema.Skip{Class: schema.ClassContact, Rule: ruling.Rule, Reason: ruling.Reason})
 	}
 	if err != nil {
-		ln.stumble(ctx, c.msg, c.intent.Key, err)
+		if ln.stumble(c.msg, c.intent.Key, err) {
+			falter(ctx)
+		}
 		return
 	}
 	ln.finish(ctx, c.msg, *done)

@@ -96,7 +96,7 @@ func (ln *lane) reopen(ctx context.Context, c *candidate) (*candidate, *Intent, 
 func (ln *lane) again(ctx context.Context, c *candidate) (*candidate, *Intent, error) {
 	switch ruling, unsure := ln.judge(c); {
 	case unsure != nil:
-		ln.hold(ctx, c.msg, unsure)
+		return nil, nil, unsureError{unsure}
 	case ruling.Verdict == ContactNever, ruling.Verdict == contactExpired:
 		return ln.parked(ctx, c.intent, c.rev, "the event cannot be sent again: "+ruling.Reason)
 	case ruling.Verdict == ContactLater: // what became of it is asked for now and then

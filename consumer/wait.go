@@ -82,11 +82,13 @@ func (ln *lane) tooOld(times ...time.Time) (refusal, unsure error) {
 	return nil, nil
 }
 
+// unsureError says why an event cannot be judged until the clocks agree.
+type unsureError struct{ error }
+
 // hold gives back an event that cannot be judged until the clocks agree.
-func (ln *lane) hold(ctx context.Context, m Message, unsure error) {
+func (ln *lane) hold(m Message) {
 	ln.waits.put(m, CauseClock)
 	ln.giveBack(m, 30*time.Second, false)
-	ln.falter(ctx, unsure)
 }
 
 // earliest is the earlier one of this host's time and the broker's.
