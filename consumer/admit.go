@@ -59,12 +59,18 @@ func (ln *lane) receive(ctx context.Context, msgs []beating) []entrant {
 	for i := range msgs {
 		all[i] = ln.arrive(&msgs[i])
 	}
-	ln.e.readers.share(len(all), func(i int) {
-		if e := &all[i]; e.key != "" {
-			e.in, e.rev, e.err = ln.load(ctx, e.key)
-		}
-	})
+	if len(all) == 1 {
+		ln.read(ctx, &all[0])
+		return all
+	}
+	ln.e.readers.share(len(all), func(i int) { ln.read(ctx, &all[i]) })
 	return all
+}
+
+func (ln *lane) read(ctx context.Context, e *entrant) {
+	if e.key != "" {
+		e.in, e.rev, e.err = ln.load(ctx, e.key)
+	}
 }
 
 func (ln *lane) arrive(m Message) entrant {
